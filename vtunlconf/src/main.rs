@@ -1,0 +1,2 @@
+//! vtunlconf
+fn main() {}

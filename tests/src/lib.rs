@@ -1,1 +1,17 @@
-//! (crate head)
+//! What the tests are made of. Nothing here ships.
+//!
+//! Which kind of test to write:
+//!
+//! | to show | write | with |
+//! |---|---|---|
+//! | one rule of the manual | a case in `conformance/*.st` | the runner of text cases |
+//! | what a datagram became | a test in `tests/` | [`packets`] |
+//! | what was counted, and that nothing else was | the same | [`assert_delta!`] |
+//! | that the host's own stack agrees | a test in `tests/` | [`netns`] |
+//!
+//! No test sleeps: an emulated kernel has a clock set by hand and runs until it is idle;
+//! a test with the host's stack waits for output or for a process to end.
+
+pub mod delta;
+pub mod netns;
+pub mod packets;

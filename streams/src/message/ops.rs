@@ -86,7 +86,10 @@ impl Msg {
 
     /// msgdsize(9F): bytes in the M_DATA blocks.
     pub fn msgdsize(&self) -> usize {
-        self.blocks().filter(|b| b.ty() == MsgType::Data).map(Msg::len).sum()
+        self.blocks()
+            .filter(|b| b.ty() == MsgType::Data)
+            .map(Msg::len)
+            .sum()
     }
 
     /// Bytes in all blocks; what a queue counts.
@@ -108,7 +111,11 @@ impl Msg {
     /// False, and nothing changed, if there are not so many bytes.
     pub fn pullupmsg(&mut self, len: Option<usize>) -> bool {
         let ty = self.ty();
-        let have: usize = self.blocks().take_while(|b| b.ty() == ty).map(Msg::len).sum();
+        let have: usize = self
+            .blocks()
+            .take_while(|b| b.ty() == ty)
+            .map(Msg::len)
+            .sum();
         let want = match len {
             None => have,
             Some(n) if n <= have => n,
@@ -120,9 +127,9 @@ impl Msg {
         if self.cont().is_none() {
             return true;
         }
-        let mut front = Msg(Box::new(
-            self.0.twin(Buf::Own(vec![0; self.headroom() + want.max(64)].into_boxed_slice())),
-        ));
+        let mut front = Msg(Box::new(self.0.twin(Buf::Own(
+            vec![0; self.headroom() + want.max(64)].into_boxed_slice(),
+        ))));
         front.0.wptr = front.0.rptr;
         front.0.ctl = self.0.ctl.take();
         let (rptr, empty) = (front.0.rptr, Msg::from_buf(Buf::Own(Box::default()), 0, 0));
@@ -152,7 +159,11 @@ impl Msg {
     /// (`None`: all of the first type); the original stays as it is.
     pub fn msgpullup(&self, len: Option<usize>) -> Option<Msg> {
         let mut copy = self.copymsg();
-        if copy.pullupmsg(len) { Some(copy) } else { None }
+        if copy.pullupmsg(len) {
+            Some(copy)
+        } else {
+            None
+        }
     }
 
     /// adjmsg(9F): trims `len` bytes from the front, or `-len` from the back, going over
@@ -162,7 +173,11 @@ impl Msg {
         let mut left = len.unsigned_abs();
         if len >= 0 {
             let ty = self.ty();
-            let have: usize = self.blocks().take_while(|b| b.ty() == ty).map(Msg::len).sum();
+            let have: usize = self
+                .blocks()
+                .take_while(|b| b.ty() == ty)
+                .map(Msg::len)
+                .sum();
             if have < left {
                 return false;
             }
@@ -177,7 +192,9 @@ impl Msg {
         }
         // From the back: the run of blocks that have the type of the last one.
         let types: Vec<(MsgType, usize)> = self.blocks().map(|b| (b.ty(), b.len())).collect();
-        let Some(&(last, _)) = types.last() else { return false };
+        let Some(&(last, _)) = types.last() else {
+            return false;
+        };
         let run = types.iter().rev().take_while(|(t, _)| *t == last).count();
         let first = types.len() - run;
         let have: usize = types[first..].iter().map(|(_, n)| n).sum();

@@ -101,6 +101,9 @@ fn the_pool_gives_back_what_it_took() {
     pool.free(mp);
     assert_eq!(pool.len(), 1);
     let again = pool.alloc(10, 500);
-    assert_eq!((again.ty(), again.len(), again.headroom()), (MsgType::Data, 0, 10));
+    assert_eq!(
+        (again.ty(), again.len(), again.headroom()),
+        (MsgType::Data, 0, 10)
+    );
     assert_eq!(pool.len(), 0);
 }

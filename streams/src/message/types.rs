@@ -107,7 +107,10 @@ impl MsgType {
     /// One of the types that `flushq(FLUSHDATA)` discards and `putctl` refuses.
     #[inline]
     pub const fn is_data(self) -> bool {
-        matches!(self, MsgType::Data | MsgType::Proto | MsgType::PcProto | MsgType::Delay)
+        matches!(
+            self,
+            MsgType::Data | MsgType::Proto | MsgType::PcProto | MsgType::Delay
+        )
     }
 }
 
@@ -149,14 +152,26 @@ pub struct Cred {
 
 impl Cred {
     /// The superuser.
-    pub const ROOT: Cred = Cred { uid: 0, gid: 0, privileged: true };
+    pub const ROOT: Cred = Cred {
+        uid: 0,
+        gid: 0,
+        privileged: true,
+    };
     /// An ordinary user.
     pub const fn user(uid: u32) -> Cred {
-        Cred { uid, gid: uid, privileged: false }
+        Cred {
+            uid,
+            gid: uid,
+            privileged: false,
+        }
     }
     /// EPERM unless privileged (drv_priv(9F)).
     pub fn require_priv(&self) -> Result<(), crate::Errno> {
-        if self.privileged { Ok(()) } else { Err(crate::Errno::EPERM) }
+        if self.privileged {
+            Ok(())
+        } else {
+            Err(crate::Errno::EPERM)
+        }
     }
 }
 

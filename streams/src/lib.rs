@@ -1,20 +1,81 @@
-//! STREAMS in user space (crate head to follow).
+//! STREAMS in user space: messages, queues, perimeters, the stream head, multiplexors.
+//!
+//! ```text
+//!   Process (descriptors) ── open read write getmsg putmsg poll ioctl ──┐
+//!                                                                        ▼
+//!                                      ┌──────────── stream head ────────────┐
+//!                                      │ read queue ▲          │ write queue │
+//!                                      └────────────┼──────────▼─────────────┘
+//!                        putnext up ──►      module │ pair     │    ◄── putnext down
+//!                                      ┌────────────┼──────────▼─────────────┐
+//!                                      │           driver (a device, a mux)  │
+//!                                      └─────────────────────────────────────┘
+//! ```
+//!
+//! Start at [`Kernel`] and [`Sys`] to use streams, at [`Module`] and [`prelude`] to write a
+//! module. `doc/architecture.md` tells how it is built.
+//!
+//! ```
+//! use streams::{Cred, Kernel, Sys, oflag};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let kernel = Kernel::new()?;
+//! streams::register(&kernel)?;
+//! let p = kernel.process(Cred::ROOT);
+//! let fd = p.open("/dev/echo", oflag::O_RDWR)?;
+//! p.push(fd, "nullmod")?;
+//! p.write(fd, b"hello")?;
+//! assert_eq!(p.read(fd, 100)?, b"hello");
+//! # Ok(()) }
+//! ```
 #![forbid(unsafe_code)]
+
+mod clock;
+mod domain;
+mod errno;
+mod file;
+mod flow;
+mod handle;
+mod head;
+mod intr;
+mod kernel;
+mod module;
+mod perimeter;
+mod pipe;
+mod process;
+mod putnext;
+mod queue;
+mod registry;
+mod sched;
+mod show;
+
+pub mod drivers;
 pub mod message;
-mod file {
-    #[derive(Clone, Debug)]
-    pub struct FileRef;
-}
-mod queue {
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub struct QRef {
-        pub(crate) idx: u32,
-        pub(crate) gen_: u32,
-    }
-}
-/// Errors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Errno {
-    #[allow(missing_docs)]
-    EPERM = 1,
+pub mod modules;
+pub mod prelude;
+pub mod sys;
+pub mod trace;
+
+pub use errno::Errno;
+pub use file::FileRef;
+pub use handle::Queue;
+pub use head::mode;
+pub use intr::{Doorbell, Watch};
+pub use kernel::{Config, Kernel};
+pub use message::{Cred, Msg, MsgType};
+pub use module::{Close, Module, ModuleInfo, Open, QInit, SFlag, Wait};
+pub use perimeter::{Inner, Perimeter};
+pub use process::{Process, Signal, oflag};
+pub use queue::{Flush, QRef};
+pub use registry::ModInfoRow;
+pub use sched::TimeoutId;
+pub use show::{LinkView, ModuleView, StackView};
+pub use sys::{Got, Ioctl, IoctlReply, PollFd, StrIoctl, Sys, Which};
+
+/// Makes the drivers and modules of this crate known to a kernel.
+///
+/// # Errors
+/// EEXIST: one of the names is taken.
+pub fn register(kernel: &Kernel) -> Result<(), Errno> {
+    drivers::register(kernel)?;
+    modules::register(kernel)
 }

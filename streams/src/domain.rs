@@ -1,0 +1,434 @@
+//! A domain: the streams that may call one another, behind one mutex.
+//!
+//! ```text
+//!   kernel ──┬── domain A  [page][page]      independent streams run on different threads
+//!            └── domain B  [page]
+//!                     │ I_LINK: B joins A
+//!                     ▼
+//!            ┬── domain A  [page][page][page]    pages move, queue numbers stay
+//!            └── domain B  → A                   who still knows B is sent on
+//! ```
+//!
+//! Queue numbers are given out by the kernel in pages of eight, so that two domains never
+//! have the same number and joining them moves pointers only.
+//!
+//! Differs: Solaris locks queues and syncqs one by one; here the lock is the domain's.
+
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::Waker;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+
+use crate::kernel::Env;
+use crate::message::{Msg, Pool};
+use crate::perimeter::Inner;
+use crate::queue::{NONE, QRef, Slot, flag};
+use crate::registry::Entry;
+use crate::sched::Timer;
+use crate::trace::Trace;
+
+/// Queues in a page.
+const PAGE: u32 = 8;
+
+/// The plain data of a domain. Whoever holds `&mut Domain` is alone in it.
+pub struct Domain {
+    pages: Vec<Option<Box<[Slot; PAGE as usize]>>>,
+    /// Free pairs, by their even number.
+    free: Vec<u32>,
+    /// Put procedures on the stack now.
+    pub(crate) depth: u32,
+    /// Messages whose hop waits for a shallower stack.
+    pub(crate) deferred: VecDeque<(QRef, Msg)>,
+    /// Queues whose service procedure is to run.
+    pub(crate) runq: VecDeque<u32>,
+    pub(crate) timers: BTreeMap<(Duration, u64), Timer>,
+    pub(crate) pool: Pool,
+    /// Datagrams and messages dropped, by module and reason.
+    pub(crate) drops: FxHashMap<(&'static str, &'static str), u64>,
+    /// Sleepers to be woken once the domain is unlocked.
+    pub(crate) wakers: Vec<Waker>,
+    pub(crate) trace: Trace,
+    pub(crate) env: Arc<Env>,
+    pub(crate) cell: Weak<DomainCell>,
+    /// The time of this entry, read at most once.
+    pub(crate) entry_time: Option<Duration>,
+    pub(crate) rng: u64,
+    /// The earliest timer that the pump knows of.
+    pub(crate) published_due: Option<Duration>,
+}
+
+/// A domain and where it went if it joined another.
+pub(crate) struct DomainCell {
+    pub dom: Mutex<Domain>,
+    pub moved: OnceLock<Arc<DomainCell>>,
+}
+
+impl DomainCell {
+    pub fn new(env: &Arc<Env>) -> Arc<DomainCell> {
+        let cell = Arc::new_cyclic(|me| DomainCell {
+            dom: Mutex::new(Domain::new(env.clone(), me.clone())),
+            moved: OnceLock::new(),
+        });
+        env.domains.lock().push(Arc::downgrade(&cell));
+        cell
+    }
+
+    /// The domain that this one is now.
+    pub fn root(self: &Arc<Self>) -> Arc<DomainCell> {
+        let mut at = self;
+        while let Some(to) = at.moved.get() {
+            at = to;
+        }
+        at.clone()
+    }
+
+    /// Runs `f` alone in the domain, then the service procedures it made runnable
+    /// (unless a test steps them), then wakes the sleepers, unlocked.
+    pub fn with<R>(self: &Arc<Self>, f: impl FnOnce(&mut Domain) -> R) -> R {
+        let mut f = Some(f);
+        let mut cell = self;
+        loop {
+            while let Some(to) = cell.moved.get() {
+                cell = to;
+            }
+            let mut dom = cell.dom.lock();
+            if cell.moved.get().is_some() {
+                continue;
+            }
+            let Some(f) = f.take() else {
+                unreachable!("entered twice")
+            };
+            dom.entry_time = None;
+            let r = f(&mut dom);
+            if !dom.env.stepped() {
+                dom.run();
+            }
+            let due = dom.due_to_publish();
+            if dom.wakers.is_empty() && due.is_none() {
+                return r;
+            }
+            let wakers = std::mem::take(&mut dom.wakers);
+            let env = dom.env.clone();
+            drop(dom);
+            for w in wakers {
+                w.wake();
+            }
+            if let Some(due) = due {
+                env.ensure_pump();
+                env.pump.timer_due(due, cell);
+            }
+            return r;
+        }
+    }
+
+    /// Joins `b` into `a`: from now on they are one domain.
+    pub fn join(a: &Arc<DomainCell>, b: &Arc<DomainCell>) {
+        loop {
+            let (a, b) = (a.root(), b.root());
+            if Arc::ptr_eq(&a, &b) {
+                return;
+            }
+            // Two domains are locked in the order of their addresses.
+            let swap = Arc::as_ptr(&a) > Arc::as_ptr(&b);
+            let (first, second) = if swap { (&b, &a) } else { (&a, &b) };
+            let g1 = first.dom.lock();
+            let g2 = second.dom.lock();
+            if a.moved.get().is_some() || b.moved.get().is_some() {
+                continue;
+            }
+            let (mut ga, mut gb) = if swap { (g2, g1) } else { (g1, g2) };
+            ga.absorb(&mut gb);
+            let _ = b.moved.set(a.clone());
+            return;
+        }
+    }
+}
+
+impl Domain {
+    fn new(env: Arc<Env>, cell: Weak<DomainCell>) -> Domain {
+        Domain {
+            pages: Vec::new(),
+            free: Vec::new(),
+            depth: 0,
+            deferred: VecDeque::new(),
+            runq: VecDeque::new(),
+            timers: BTreeMap::new(),
+            pool: Pool::default(),
+            drops: FxHashMap::default(),
+            wakers: Vec::new(),
+            trace: Trace::default(),
+            rng: env.seed(),
+            env,
+            cell,
+            entry_time: None,
+            published_due: None,
+        }
+    }
+
+    /// The earliest timer, if the pump must learn of it.
+    fn due_to_publish(&mut self) -> Option<Duration> {
+        let first = self.timers.first_key_value().map(|(k, _)| k.0)?;
+        if self.published_due.is_some_and(|p| p <= first) {
+            return None;
+        }
+        self.published_due = Some(first);
+        Some(first)
+    }
+
+    /// Takes everything that `other` has.
+    fn absorb(&mut self, other: &mut Domain) {
+        for (i, page) in other.pages.iter_mut().enumerate() {
+            if let Some(p) = page.take() {
+                if self.pages.len() <= i {
+                    self.pages.resize_with(i + 1, || None);
+                }
+                self.pages[i] = Some(p);
+            }
+        }
+        self.free.append(&mut other.free);
+        self.deferred.append(&mut other.deferred);
+        self.runq.append(&mut other.runq);
+        self.timers.append(&mut other.timers);
+        for (k, n) in other.drops.drain() {
+            *self.drops.entry(k).or_default() += n;
+        }
+        self.wakers.append(&mut other.wakers);
+        self.trace.absorb(&mut other.trace);
+        self.published_due = None;
+    }
+
+    /// The slot of a queue. The framework only keeps numbers of queues that live here; a
+    /// missing page is its own bug.
+    #[inline]
+    pub(crate) fn slot(&self, idx: u32) -> &Slot {
+        match self.pages.get((idx / PAGE) as usize) {
+            Some(Some(p)) => &p[(idx % PAGE) as usize],
+            _ => no_slot(idx),
+        }
+    }
+
+    /// The slot of a queue, to be changed.
+    #[inline]
+    pub(crate) fn slot_mut(&mut self, idx: u32) -> &mut Slot {
+        match self.pages.get_mut((idx / PAGE) as usize) {
+            Some(Some(p)) => &mut p[(idx % PAGE) as usize],
+            _ => no_slot(idx),
+        }
+    }
+
+    /// Two different slots at once.
+    #[inline]
+    pub(crate) fn two_slots(&mut self, a: u32, b: u32) -> (&mut Slot, &mut Slot) {
+        let (pa, pb) = ((a / PAGE) as usize, (b / PAGE) as usize);
+        let (ia, ib) = ((a % PAGE) as usize, (b % PAGE) as usize);
+        if pa == pb {
+            if let Some(Some(p)) = self.pages.get_mut(pa)
+                && let Ok([x, y]) = p.get_disjoint_mut([ia, ib])
+            {
+                return (x, y);
+            }
+        } else if let Ok([Some(x), Some(y)]) = self.pages.get_disjoint_mut([pa, pb]) {
+            return (&mut x[ia], &mut y[ib]);
+        }
+        no_slot(b)
+    }
+
+    /// Is this the queue that `generation` meant, here and in use?
+    #[inline]
+    pub(crate) fn is_live(&self, idx: u32, generation: u32) -> bool {
+        match self.pages.get((idx / PAGE) as usize) {
+            Some(Some(p)) => {
+                let s = &p[(idx % PAGE) as usize];
+                s.generation == generation && s.has(flag::QUSE)
+            }
+            _ => false,
+        }
+    }
+
+    /// The number behind a reference, if its queue still lives in this domain.
+    #[inline]
+    pub(crate) fn resolve(&self, q: QRef) -> Option<u32> {
+        self.is_live(q.idx, q.generation).then_some(q.idx)
+    }
+
+    /// The reference that names a queue.
+    #[inline]
+    pub(crate) fn qref(&self, idx: u32) -> QRef {
+        QRef {
+            idx,
+            generation: self.slot(idx).generation,
+        }
+    }
+
+    /// A fresh pair; returns the even number (the read side).
+    pub(crate) fn alloc_pair(&mut self, stream: u32) -> u32 {
+        let even = match self.free.pop() {
+            Some(e) => e,
+            None => {
+                let page = self.env.next_page();
+                let at = page as usize;
+                if self.pages.len() <= at {
+                    self.pages.resize_with(at + 1, || None);
+                }
+                self.pages[at] = Some(Box::new(std::array::from_fn(|_| Slot::empty())));
+                let base = page * PAGE;
+                self.free.extend((1..PAGE / 2).rev().map(|i| base + 2 * i));
+                base
+            }
+        };
+        for (idx, side) in [(even, flag::QREADR), (even + 1, 0)] {
+            let s = self.slot_mut(idx);
+            s.flag = flag::QUSE | flag::QWANTR | side;
+            s.stream = stream;
+        }
+        even
+    }
+
+    /// Makes a pair the queues of a module or driver: procedures, limits, perimeters.
+    pub(crate) fn install(&mut self, even: u32, entry: &Entry) {
+        let ops = entry.ops;
+        let modslot = entry.modslot();
+        let p = ops.perimeter;
+        let sides = [(even, ops.rput, ops.rsrv), (even + 1, ops.wput, ops.wsrv)];
+        for (idx, putp, srvp) in sides {
+            let s = self.slot_mut(idx);
+            s.ops = ops;
+            s.name = entry.name;
+            s.putp = putp;
+            s.srvp = srvp;
+            s.modslot = modslot;
+            s.minpsz = ops.info.minpsz;
+            s.maxpsz = ops.info.maxpsz;
+            s.hiwat = ops.info.hiwat;
+            s.lowat = ops.info.lowat;
+            s.inner = match p.inner {
+                Inner::None => NONE,
+                Inner::PerQ => idx,
+                Inner::QPair => even,
+                Inner::PerMod => modslot,
+            };
+            s.outer = if p.outer { modslot } else { NONE };
+            if p.put_shared {
+                s.flag |= flag::QPUTSHARED;
+            }
+            self.refresh_slow(idx);
+        }
+    }
+
+    /// Recomputes whether puts to the queue must go the long way.
+    pub(crate) fn refresh_slow(&mut self, idx: u32) {
+        let s = self.slot_mut(idx);
+        let slow = s.inner != NONE
+            || s.outer != NONE
+            || s.nsync > 0
+            || s.flag & (flag::QTRACE | flag::QWAIT) != 0;
+        if slow {
+            s.flag |= flag::QSLOW;
+        } else {
+            s.flag &= !flag::QSLOW;
+        }
+    }
+
+    /// Sets or clears a flag of both queues of a pair.
+    pub(crate) fn mark_pair(&mut self, even: u32, f: u32, on: bool) {
+        for idx in [even & !1, even | 1] {
+            let s = self.slot_mut(idx);
+            if on {
+                s.flag |= f;
+            } else {
+                s.flag &= !f;
+            }
+            self.refresh_slow(idx);
+        }
+    }
+
+    /// Gives a pair back; references to it go stale, its messages are freed.
+    pub(crate) fn free_pair(&mut self, even: u32) {
+        for idx in [even, even + 1] {
+            let s = self.slot_mut(idx);
+            let generation = s.generation.wrapping_add(1);
+            let mut old = std::mem::replace(s, Slot::empty());
+            s.generation = generation;
+            for mp in old.list.drain(..) {
+                self.pool.free(mp);
+            }
+        }
+        self.free.push(even);
+    }
+
+    /// Every pair in use, by its even number.
+    pub(crate) fn pairs(&self) -> Vec<u32> {
+        let mut v = Vec::new();
+        for (i, p) in self.pages.iter().enumerate() {
+            if let Some(p) = p {
+                let base = i as u32 * PAGE;
+                v.extend(
+                    (0..PAGE)
+                        .step_by(2)
+                        .filter(|j| p[*j as usize].has(flag::QUSE))
+                        .map(|j| base + j),
+                );
+            }
+        }
+        v
+    }
+
+    /// The typed private data of a pair.
+    #[inline]
+    pub(crate) fn ptr<T: Any>(&mut self, idx: u32) -> Option<&mut T> {
+        self.slot_mut(idx & !1).ptr.as_mut()?.downcast_mut::<T>()
+    }
+
+    /// The pair of the stream head above (or below) a queue.
+    pub(crate) fn head_of(&self, idx: u32) -> Option<u32> {
+        let mut at = idx & !1;
+        loop {
+            let s = self.slot(at);
+            if s.has(flag::QHEAD) {
+                return Some(at);
+            }
+            if s.next == NONE {
+                return None;
+            }
+            at = s.next & !1;
+        }
+    }
+
+    /// The queue at the far end downstream of a write queue: the driver's.
+    pub(crate) fn bottom(&self, idx: u32) -> u32 {
+        let mut at = idx | 1;
+        while self.slot(at).next != NONE && !self.slot(self.slot(at).next).has(flag::QHEAD) {
+            at = self.slot(at).next;
+        }
+        at
+    }
+
+    /// The end of a message that is nobody's any more: counted, traced, freed.
+    #[cold]
+    pub(crate) fn discard(&mut self, idx: u32, mp: Msg, why: &'static str) {
+        let module = self.slot(idx).name;
+        *self.drops.entry((module, why)).or_default() += 1;
+        self.trace_drop(idx, &mp, why);
+        self.pool.free(mp);
+    }
+
+    /// A message whose queue went away while it waited.
+    #[cold]
+    pub(crate) fn discard_event(&mut self, mp: Msg) {
+        *self
+            .drops
+            .entry(("streams", "the queue was closed"))
+            .or_default() += 1;
+        self.pool.free(mp);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn no_slot(idx: u32) -> ! {
+    unreachable!("queue {idx} is not in this domain")
+}

@@ -1,0 +1,126 @@
+//! Open streams and the files that refer to them.
+//!
+//! ```text
+//!   descriptor ─► File (flags) ─► Stream ─► domain, head queue
+//!   descriptor ─► File ──────────┘  ▲
+//!   link under a multiplexor ───────┘      the last one to go closes the stream
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::domain::{Domain, DomainCell};
+use crate::kernel::Env;
+
+/// An open stream. It stays open as long as a file or a link refers to it.
+pub(crate) struct Stream {
+    pub id: u32,
+    pub env: Arc<Env>,
+    pub cell: Arc<DomainCell>,
+    /// The even number of the head's pair.
+    pub head: u32,
+    /// Major of the driver; `None` for a pipe or FIFO.
+    pub major: Option<u32>,
+    pub minor: u32,
+    /// The path it was opened by, for showing.
+    pub path: String,
+    /// Files and links that keep it open.
+    pub refs: AtomicU32,
+}
+
+impl Stream {
+    /// Runs `f` in the stream's domain.
+    #[inline]
+    pub fn with<R>(&self, f: impl FnOnce(&mut Domain) -> R) -> R {
+        self.cell.with(f)
+    }
+}
+
+/// An open file: a stream and the flags of this open.
+pub(crate) struct File {
+    pub stream: Arc<Stream>,
+    /// O_* bits; fcntl(F_SETFL) may change them.
+    pub flags: AtomicU32,
+    /// Descriptors and passed references.
+    pub refs: AtomicU32,
+}
+
+impl File {
+    pub fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
+    }
+}
+
+/// A reference to an open file: what a descriptor holds, and what I_SENDFD passes.
+/// Dropping the last one closes the file, without waiting for queues to drain.
+pub struct FileRef {
+    pub(crate) file: Arc<File>,
+    /// Released by hand: the drop has nothing to do.
+    released: bool,
+}
+
+impl FileRef {
+    pub(crate) fn new(stream: Arc<Stream>, flags: u32) -> FileRef {
+        stream.refs.fetch_add(1, Ordering::AcqRel);
+        let (flags, refs) = (AtomicU32::new(flags), AtomicU32::new(1));
+        FileRef {
+            file: Arc::new(File {
+                stream,
+                flags,
+                refs,
+            }),
+            released: false,
+        }
+    }
+
+    /// Lets go of the reference; returns the stream if nothing refers to it any more.
+    pub(crate) fn release(mut self) -> Option<Arc<Stream>> {
+        self.released = true;
+        self.let_go()
+    }
+
+    fn let_go(&self) -> Option<Arc<Stream>> {
+        if self.file.refs.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return None;
+        }
+        self.file.stream.unref()
+    }
+}
+
+impl Stream {
+    /// Drops one reference; the stream itself if it was the last.
+    pub fn unref(self: &Arc<Self>) -> Option<Arc<Stream>> {
+        (self.refs.fetch_sub(1, Ordering::AcqRel) == 1).then(|| self.clone())
+    }
+}
+
+impl Clone for FileRef {
+    fn clone(&self) -> FileRef {
+        self.file.refs.fetch_add(1, Ordering::AcqRel);
+        FileRef {
+            file: self.file.clone(),
+            released: false,
+        }
+    }
+}
+
+impl Drop for FileRef {
+    fn drop(&mut self) {
+        if self.released {
+            return;
+        }
+        if let Some(stream) = self.let_go() {
+            // We may be inside the domain: somebody outside closes it.
+            let env = stream.env.clone();
+            env.graves.lock().push(stream);
+            env.pump.wake();
+        }
+    }
+}
+
+impl fmt::Debug for FileRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "file of stream {}", self.file.stream.id)
+    }
+}

@@ -1,0 +1,405 @@
+//! A kernel: a value that owns streams, drivers, time and processes.
+//!
+//! Many fit in one process; they share nothing. A kernel for programs has the real clock
+//! and a pump thread; one for tests has a clock set by hand and runs on the caller's
+//! thread alone, so that every run of a seed is the same.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::clock::Clock;
+use crate::domain::DomainCell;
+use crate::errno::Errno;
+use crate::file::Stream;
+use crate::head::link::Links;
+use crate::intr::{Doorbell, Pump, Watch};
+use crate::message::Cred;
+use crate::module::Module;
+use crate::process::Process;
+use crate::queue::flag;
+use crate::registry::{ModInfoRow, Registry};
+use crate::sched::Timer;
+use crate::show::StackView;
+use crate::trace::Event;
+
+/// What every part of one kernel reaches.
+pub(crate) struct Env {
+    pub clock: Clock,
+    seed: AtomicU64,
+    stepped: AtomicBool,
+    tracing: AtomicBool,
+    next_page: AtomicU32,
+    next_id: AtomicU64,
+    next_tag: AtomicU32,
+    next_stream: AtomicU32,
+    pub next_ioc: AtomicU32,
+    pub next_pid: AtomicU32,
+    pub domains: Mutex<Vec<Weak<DomainCell>>>,
+    pub registry: RwLock<Registry>,
+    /// Open streams by device, for the second open of the same minor.
+    pub devices: Mutex<HashMap<(u32, u32), Weak<Stream>>>,
+    /// Every open stream, for `show`.
+    pub streams: Mutex<BTreeMap<u32, Weak<Stream>>>,
+    pub links: Mutex<Links>,
+    /// Streams whose last file went away inside a domain and wait to be closed.
+    pub graves: Mutex<Vec<Arc<Stream>>>,
+    /// A domain without queues: the timers of poll(2).
+    sleepers: OnceLock<Arc<DomainCell>>,
+    pub pump: Pump,
+}
+
+impl Env {
+    pub fn now(&self) -> Duration {
+        self.clock.now()
+    }
+    pub fn seed(&self) -> u64 {
+        self.seed.load(Ordering::Relaxed)
+    }
+    pub fn stepped(&self) -> bool {
+        self.stepped.load(Ordering::Relaxed)
+    }
+    pub fn tracing(&self) -> bool {
+        self.tracing.load(Ordering::Relaxed)
+    }
+    pub fn next_page(&self) -> u32 {
+        self.next_page.fetch_add(1, Ordering::Relaxed)
+    }
+    pub fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+    pub fn next_tag(&self) -> u32 {
+        self.next_tag.fetch_add(1, Ordering::Relaxed)
+    }
+    pub fn next_stream(&self) -> u32 {
+        self.next_stream.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Starts the pump thread, unless time is set by hand.
+    pub fn ensure_pump(self: &Arc<Self>) {
+        if !self.clock.is_manual() {
+            self.pump.start(self);
+        }
+    }
+
+    pub fn watch(
+        self: &Arc<Self>,
+        fd: std::os::fd::BorrowedFd<'_>,
+        bell: Doorbell,
+    ) -> std::io::Result<Watch> {
+        self.ensure_pump();
+        self.pump.watch(fd, bell, self)
+    }
+
+    /// Does one round of what is ready; false if there was nothing.
+    pub fn step(self: &Arc<Self>) -> bool {
+        let mut did = self.pump.turn(self, Some(Duration::ZERO));
+        for cell in self.live_domains() {
+            did |= cell.with(|dom| dom.run_one());
+        }
+        self.bury();
+        did
+    }
+
+    pub fn live_domains(&self) -> Vec<Arc<DomainCell>> {
+        let mut list = self.domains.lock();
+        list.retain(|w| w.upgrade().is_some_and(|c| c.moved.get().is_none()));
+        list.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Closes the streams whose last file was dropped inside a message.
+    pub fn bury(self: &Arc<Self>) {
+        loop {
+            let Some(stream) = self.graves.lock().pop() else {
+                return;
+            };
+            let _ = self.block_on(async {
+                stream.close_now().await;
+                Ok(())
+            });
+        }
+    }
+
+    /// Wakes somebody at a time, independent of any stream.
+    pub fn wake_at(self: &Arc<Self>, at: Duration, waker: Waker) {
+        let after = at.saturating_sub(self.now());
+        let cell = self.sleepers.get_or_init(|| DomainCell::new(self)).clone();
+        cell.with(|dom| dom.set_timer(after, Timer::Wake(waker)));
+    }
+
+    /// Runs a system call to its end on this thread. With a clock set by hand, what is
+    /// ready runs meanwhile, and when nothing is, time jumps to the next timer; EDEADLK
+    /// if there is none: nothing could ever end the call.
+    pub fn block_on<T>(
+        self: &Arc<Self>,
+        call: impl Future<Output = Result<T, Errno>>,
+    ) -> Result<T, Errno> {
+        let mut call = pin!(call);
+        let me = Arc::new(Parker {
+            thread: std::thread::current(),
+            woken: AtomicBool::new(false),
+        });
+        let waker = Waker::from(me.clone());
+        let mut cx = Context::from_waker(&waker);
+        loop {
+            if let Poll::Ready(r) = call.as_mut().poll(&mut cx) {
+                return r;
+            }
+            while !me.woken.swap(false, Ordering::AcqRel) {
+                if !self.clock.is_manual() {
+                    std::thread::park();
+                } else if !self.step() {
+                    match self.pump.next_due() {
+                        Some(at) => self.clock.advance_to(at),
+                        None if me.woken.load(Ordering::Acquire) => {}
+                        None => return Err(Errno::EDEADLK),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Wakes the thread that runs a system call.
+struct Parker {
+    thread: std::thread::Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// How a kernel is made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Config {
+    /// Time stands still until it is moved or a call has to wait for it.
+    pub manual_clock: bool,
+    /// Nonzero: service procedures run in the order of this seed.
+    pub seed: u64,
+    /// Service procedures run only in [`Kernel::step`].
+    pub stepped: bool,
+}
+
+impl Config {
+    /// For tests: manual clock, first in first out, run to idle after each call.
+    pub fn test() -> Config {
+        Config {
+            manual_clock: true,
+            ..Config::default()
+        }
+    }
+    /// For tests, with a seeded schedule.
+    pub fn seeded(seed: u64) -> Config {
+        Config {
+            seed,
+            ..Config::test()
+        }
+    }
+}
+
+/// An emulated kernel. Clones are the same kernel.
+#[derive(Clone)]
+pub struct Kernel {
+    pub(crate) env: Arc<Env>,
+}
+
+impl Kernel {
+    /// A kernel with the real clock.
+    ///
+    /// # Errors
+    /// The host refuses an event queue (too many open files).
+    pub fn new() -> std::io::Result<Kernel> {
+        Kernel::with_config(Config::default())
+    }
+
+    /// A kernel made to measure.
+    ///
+    /// # Errors
+    /// As [`Kernel::new`].
+    pub fn with_config(config: Config) -> std::io::Result<Kernel> {
+        let clock = if config.manual_clock {
+            Clock::Manual(AtomicU64::new(0))
+        } else {
+            Clock::Real(Instant::now())
+        };
+        let env = Env {
+            clock,
+            seed: AtomicU64::new(config.seed),
+            stepped: AtomicBool::new(config.stepped),
+            tracing: AtomicBool::new(false),
+            next_page: AtomicU32::new(0),
+            next_id: AtomicU64::new(1),
+            next_tag: AtomicU32::new(1),
+            next_stream: AtomicU32::new(1),
+            next_ioc: AtomicU32::new(1),
+            next_pid: AtomicU32::new(1),
+            domains: Mutex::default(),
+            registry: RwLock::default(),
+            devices: Mutex::default(),
+            streams: Mutex::default(),
+            links: Mutex::default(),
+            graves: Mutex::default(),
+            sleepers: OnceLock::new(),
+            pump: Pump::new()?,
+        };
+        Ok(Kernel { env: Arc::new(env) })
+    }
+
+    // ---- add_drv, modinfo ----
+
+    /// add_drv(1M): a driver under its own name, with the clone node `/dev/NAME`.
+    ///
+    /// # Errors
+    /// EEXIST: the name is taken. EINVAL: the perimeter is none that Solaris loads.
+    pub fn add_drv<M: Module>(&self) -> Result<u32, Errno> {
+        self.env.registry.write().add_drv::<M>(M::INFO.name, None)
+    }
+    /// add_drv(1M) under another name, with a start value for what its instances share.
+    ///
+    /// # Errors
+    /// As [`Kernel::add_drv`].
+    pub fn add_drv_with<M: Module>(
+        &self,
+        name: &'static str,
+        shared: M::Shared,
+    ) -> Result<u32, Errno> {
+        self.env.registry.write().add_drv::<M>(name, Some(shared))
+    }
+    /// Makes a module known to I_PUSH under its own name.
+    ///
+    /// # Errors
+    /// As [`Kernel::add_drv`].
+    pub fn add_mod<M: Module>(&self) -> Result<(), Errno> {
+        self.env.registry.write().add_mod::<M>(M::INFO.name, None)
+    }
+    /// A module with a start value for what its instances share.
+    ///
+    /// # Errors
+    /// As [`Kernel::add_drv`].
+    pub fn add_mod_with<M: Module>(
+        &self,
+        name: &'static str,
+        shared: M::Shared,
+    ) -> Result<(), Errno> {
+        self.env.registry.write().add_mod::<M>(name, Some(shared))
+    }
+    /// rem_drv(1M).
+    ///
+    /// # Errors
+    /// EBUSY while a stream of it is open, ENOENT if there is no such driver.
+    pub fn rem_drv(&self, name: &str) -> Result<(), Errno> {
+        self.env.registry.write().rem_drv(name)
+    }
+    /// Unloads a module.
+    ///
+    /// # Errors
+    /// EBUSY while it is pushed, ENOENT if there is no such module.
+    pub fn rem_mod(&self, name: &str) -> Result<(), Errno> {
+        self.env.registry.write().rem_mod(name)
+    }
+    /// modinfo(1M).
+    pub fn modinfo(&self) -> Vec<ModInfoRow> {
+        self.env.registry.read().modinfo()
+    }
+    /// Every device node and its major number.
+    pub fn devices(&self) -> Vec<(String, u32)> {
+        self.env
+            .registry
+            .read()
+            .nodes
+            .iter()
+            .map(|(p, n)| (p.clone(), n.major))
+            .collect()
+    }
+
+    // ---- processes ----
+
+    /// A new process with these credentials.
+    pub fn process(&self, cred: Cred) -> Process {
+        Process::new(self.env.clone(), cred)
+    }
+
+    // ---- time and schedule ----
+
+    /// Time since the kernel was made.
+    pub fn now(&self) -> Duration {
+        self.env.now()
+    }
+    /// Does one round of what is ready: interrupts, due timers, one service procedure in
+    /// each domain. False if there was nothing to do.
+    pub fn step(&self) -> bool {
+        self.env.step()
+    }
+    /// Steps until there is nothing to do. Returns the rounds.
+    pub fn run_until_idle(&self) -> usize {
+        let mut n = 0;
+        while self.env.step() {
+            n += 1;
+        }
+        n
+    }
+    /// Moves a manual clock on, running every timer on the way at its time.
+    pub fn advance(&self, by: Duration) {
+        let end = self.now() + by;
+        loop {
+            self.run_until_idle();
+            match self.env.pump.next_due() {
+                Some(at) if at <= end => self.env.clock.advance_to(at),
+                _ => break,
+            }
+        }
+        self.env.clock.advance_to(end);
+        self.run_until_idle();
+    }
+
+    // ---- looking in ----
+
+    /// Turns the flow trace of every stream on or off, of those opened later too.
+    pub fn set_trace(&self, on: bool) {
+        self.env.tracing.store(on, Ordering::Relaxed);
+        for cell in self.env.live_domains() {
+            cell.with(|dom| {
+                for pair in dom.pairs() {
+                    dom.mark_pair(pair, flag::QTRACE, on);
+                }
+            });
+        }
+    }
+    /// Takes the events traced so far, in the order of time.
+    pub fn take_trace(&self) -> Vec<Event> {
+        let mut all: Vec<Event> = self
+            .env
+            .live_domains()
+            .iter()
+            .flat_map(|c| c.with(|d| d.trace.take()))
+            .collect();
+        all.sort_by_key(|e| e.when);
+        all
+    }
+    /// Drops since the kernel was made: module, reason, how many; by module and reason.
+    pub fn drops(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        let mut sum = BTreeMap::new();
+        for cell in self.env.live_domains() {
+            cell.with(|d| {
+                for (k, n) in &d.drops {
+                    *sum.entry(*k).or_default() += n;
+                }
+            });
+        }
+        sum
+    }
+    /// Every open stream: its modules from the head down, and what is linked where.
+    pub fn stacks(&self) -> Vec<StackView> {
+        crate::show::stacks(&self.env)
+    }
+}

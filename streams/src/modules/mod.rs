@@ -1,0 +1,13 @@
+//! The modules that come with the framework; one line each to know them.
+
+pub mod nullmod;
+
+use crate::{Errno, Kernel};
+
+/// Makes every module here known to I_PUSH.
+///
+/// # Errors
+/// EEXIST: one of the names is taken.
+pub fn register(kernel: &Kernel) -> Result<(), Errno> {
+    kernel.add_mod::<nullmod::NullMod>()
+}

@@ -1,0 +1,98 @@
+//! The hop: from a queue to the put procedure of the next one.
+//!
+//! ```text
+//!   putnext(q, mp) ──► q_next ──► nothing special ──► its put procedure, on this stack
+//!                                 perimeter busy  ──► its syncq, and return
+//!                                 stack deep      ──► deferred, and return
+//!                                 stream end      ──► a counted drop
+//! ```
+//!
+//! Spec: putnext(9F), put(9F), qreply(9F), mt-streams(9F).
+//! Kept: never blocks; first in first out per queue; a put never re-enters its perimeter.
+
+use crate::domain::Domain;
+use crate::message::Msg;
+use crate::queue::{NONE, flag};
+
+/// Nested put procedures before messages are deferred instead of called.
+const DEEP: u32 = 96;
+
+impl Domain {
+    /// putnext(9F).
+    #[inline]
+    pub(crate) fn putnext(&mut self, idx: u32, mp: Msg) {
+        let next = self.slot(idx).next;
+        if next == NONE {
+            return self.discard(idx, mp, "putnext past the end of the stream");
+        }
+        self.put(next, mp);
+    }
+
+    /// put(9F): calls the queue's own put procedure, inside its perimeter.
+    #[inline]
+    pub(crate) fn put(&mut self, idx: u32, mp: Msg) {
+        let s = self.slot(idx);
+        if s.flag & flag::QSLOW == 0 && self.depth < DEEP {
+            let putp = s.putp;
+            self.depth += 1;
+            putp(self, idx, mp);
+            self.depth -= 1;
+        } else {
+            self.put_guarded(idx, mp);
+        }
+    }
+
+    /// The put of a queue with an exclusive inner perimeter and nothing else that is special.
+    #[inline]
+    fn put_guarded(&mut self, idx: u32, mp: Msg) {
+        let s = self.slot(idx);
+        let special = flag::QTRACE | flag::QWAIT | flag::QPUTSHARED;
+        if s.flag & special == 0 && s.outer == NONE && s.inner != NONE && self.depth < DEEP {
+            let (putp, inner) = (s.putp, s.inner);
+            let p = &mut self.slot_mut(inner).perim;
+            if p.is_free() {
+                p.take();
+                self.depth += 1;
+                putp(self, idx, mp);
+                self.depth -= 1;
+                let p = &mut self.slot_mut(inner).perim;
+                p.give_back();
+                if p.has_waiters() {
+                    self.drain_syncq(inner);
+                }
+                return;
+            }
+        }
+        self.put_slow(idx, mp);
+    }
+
+    /// Every other put: traced, waited for, deferred, shared, with an outer perimeter.
+    #[cold]
+    fn put_slow(&mut self, idx: u32, mut mp: Msg) {
+        if self.slot(idx).has(flag::QTRACE) {
+            self.trace_put(idx, &mut mp);
+        }
+        let s = self.slot(idx);
+        if self.depth >= DEEP || (s.nsync > 0 && s.inner == NONE && s.outer == NONE) {
+            return self.defer(idx, mp);
+        }
+        let shared = s.has(flag::QPUTSHARED);
+        let Some(mp) = self.enter_or_wait(idx, shared, mp) else {
+            return;
+        };
+        self.call_put(idx, mp);
+        self.leave(idx, shared);
+    }
+
+    /// Runs the put procedure; whoever waits for one of the pair (qwait(9F)) is told.
+    pub(crate) fn call_put(&mut self, idx: u32, mp: Msg) {
+        let s = self.slot(idx);
+        let (putp, waited) = (s.putp, s.has(flag::QWAIT));
+        self.depth += 1;
+        putp(self, idx, mp);
+        self.depth -= 1;
+        if waited {
+            self.wake_head_of(idx);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Which modules and drivers the kernel knows, and the device nodes.
+//!
+//! ```text
+//!   add_drv::<Echo>()  ──► major 3 ──► /dev/echo   (a clone node: each open a new stream)
+//!   add_mod::<NullMod>() ──► "nullmod"             for I_PUSH
+//! ```
+//!
+//! Registration is one line of the embedding program; nothing is loaded from files.
+//!
+//! Spec: add_drv(1M), rem_drv(1M), modinfo(1M), modload(1M).
+
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::domain::DomainCell;
+use crate::errno::Errno;
+use crate::kernel::Env;
+use crate::module::{Module, Ops, ops};
+use crate::queue::NONE;
+
+/// A registered module type under one name: what its streams are made from.
+pub(crate) struct Entry {
+    pub name: &'static str,
+    pub ops: &'static Ops,
+    ty: TypeId,
+    /// The start value of the shared state, until the first open takes it.
+    start: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Where all instances live, if they must live together.
+    home: Mutex<Option<Arc<DomainCell>>>,
+    modslot: AtomicU32,
+    /// Instances open now.
+    pub opens: AtomicU32,
+}
+
+impl Entry {
+    /// The slot that holds what the instances share; NONE if nothing.
+    pub fn modslot(&self) -> u32 {
+        self.modslot.load(Ordering::Acquire)
+    }
+
+    /// The domain that a stream with this module must be in: the module's own, made at
+    /// the first open; `None` if the module doesn't care.
+    pub fn home(&self, env: &Arc<Env>) -> Option<Arc<DomainCell>> {
+        if !self.ops.one_domain {
+            return None;
+        }
+        let mut home = self.home.lock();
+        if let Some(cell) = &*home {
+            return Some(cell.root());
+        }
+        let cell = DomainCell::new(env);
+        let start = self.start.lock().take();
+        cell.with(|dom| {
+            let even = dom.alloc_pair(0);
+            dom.slot_mut(even).ptr = Some(start.unwrap_or_else(self.ops.shared));
+            dom.slot_mut(even).name = self.name;
+            self.modslot.store(even, Ordering::Release);
+        });
+        *home = Some(cell.clone());
+        Some(cell)
+    }
+}
+
+/// A driver with its major number.
+pub(crate) struct Driver {
+    pub major: u32,
+    pub entry: Arc<Entry>,
+}
+
+/// A device node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub major: u32,
+    /// `None`: a clone node.
+    pub minor: Option<u32>,
+}
+
+/// A row of modinfo(1M).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModInfoRow {
+    /// `mi_idnum`.
+    pub id: u16,
+    /// The name.
+    pub name: &'static str,
+    /// The major number, for a driver.
+    pub major: Option<u32>,
+    /// Instances open now.
+    pub opens: u32,
+}
+
+/// Names to modules, majors to drivers, paths to nodes.
+#[derive(Default)]
+pub(crate) struct Registry {
+    pub drivers: BTreeMap<u32, Driver>,
+    pub modules: BTreeMap<&'static str, Arc<Entry>>,
+    pub nodes: BTreeMap<String, Node>,
+    last_major: u32,
+}
+
+impl Registry {
+    /// The entry of `M` under `name`; a driver and a module of one name and type share it.
+    fn entry<M: Module>(&mut self, name: &'static str, start: Option<M::Shared>) -> Arc<Entry> {
+        let ty = TypeId::of::<M>();
+        let known = self
+            .drivers
+            .values()
+            .map(|d| &d.entry)
+            .chain(self.modules.values())
+            .find(|e| e.name == name && e.ty == ty);
+        if let Some(e) = known {
+            if let Some(s) = start {
+                *e.start.lock() = Some(Box::new(s));
+            }
+            return e.clone();
+        }
+        Arc::new(Entry {
+            name,
+            ops: ops::<M>(),
+            ty,
+            start: Mutex::new(start.map(|s| Box::new(s) as Box<dyn Any + Send>)),
+            home: Mutex::new(None),
+            modslot: AtomicU32::new(NONE),
+            opens: AtomicU32::new(0),
+        })
+    }
+
+    /// add_drv(1M): a driver under a name, with the clone node `/dev/NAME`.
+    pub fn add_drv<M: Module>(
+        &mut self,
+        name: &'static str,
+        start: Option<M::Shared>,
+    ) -> Result<u32, Errno> {
+        M::PERIMETER.check()?;
+        if self.drivers.values().any(|d| d.entry.name == name) {
+            return Err(Errno::EEXIST);
+        }
+        let entry = self.entry::<M>(name, start);
+        self.last_major += 1;
+        let major = self.last_major;
+        self.drivers.insert(major, Driver { major, entry });
+        self.nodes
+            .insert(format!("/dev/{name}"), Node { major, minor: None });
+        Ok(major)
+    }
+
+    /// A module under a name, for I_PUSH.
+    pub fn add_mod<M: Module>(
+        &mut self,
+        name: &'static str,
+        start: Option<M::Shared>,
+    ) -> Result<(), Errno> {
+        M::PERIMETER.check()?;
+        if self.modules.contains_key(name) {
+            return Err(Errno::EEXIST);
+        }
+        let entry = self.entry::<M>(name, start);
+        self.modules.insert(name, entry);
+        Ok(())
+    }
+
+    /// rem_drv(1M): EBUSY while a stream is open, ENOENT if there is none.
+    pub fn rem_drv(&mut self, name: &str) -> Result<(), Errno> {
+        let d = self
+            .drivers
+            .values()
+            .find(|d| d.entry.name == name)
+            .ok_or(Errno::ENOENT)?;
+        if d.entry.opens.load(Ordering::Acquire) > 0 {
+            return Err(Errno::EBUSY);
+        }
+        let major = d.major;
+        self.drivers.remove(&major);
+        self.nodes.retain(|_, n| n.major != major);
+        Ok(())
+    }
+
+    /// Unloads a module: EBUSY while it is pushed somewhere.
+    pub fn rem_mod(&mut self, name: &str) -> Result<(), Errno> {
+        let e = self.modules.get(name).ok_or(Errno::ENOENT)?;
+        if e.opens.load(Ordering::Acquire) > 0 {
+            return Err(Errno::EBUSY);
+        }
+        self.modules.remove(name);
+        Ok(())
+    }
+
+    /// modinfo(1M): a module that is also a driver has two rows.
+    pub fn modinfo(&self) -> Vec<ModInfoRow> {
+        let row = |e: &Arc<Entry>, major| ModInfoRow {
+            id: e.ops.info.id,
+            name: e.name,
+            major,
+            opens: e.opens.load(Ordering::Acquire),
+        };
+        let drivers = self.drivers.values().map(|d| row(&d.entry, Some(d.major)));
+        let mut v: Vec<_> = drivers
+            .chain(self.modules.values().map(|e| row(e, None)))
+            .collect();
+        v.sort_by_key(|r| (r.name, r.major.is_none()));
+        v
+    }
+}

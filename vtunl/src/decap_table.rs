@@ -1,0 +1,186 @@
+//! `decap_table`: whose datagrams are decapsulated.
+//!
+//! ```text
+//!   inner source ──────► entry with DECAP_IF_SRC? ─┐
+//!   inner destination ─► entry with DECAP_IF_DST? ─┴─► one yes is enough; or decapall
+//! ```
+//!
+//! Spec: the paper, section 2 (selective decapsulation) and Table 3 (DECAP_*).
+//! Kept: target 0 turns decapsulation of all datagrams on and off.
+//! Kept: at the start nothing is decapsulated (the decisions; an open decapsulator is
+//! CVE-2020-10136).
+//! Beyond: prefixes (the longest match decides), and a list of outer sources from which
+//! datagrams are taken (RFC 2003 section 6.2); an empty list takes all.
+
+use streams::Errno;
+
+use crate::prefix_map::{Key, PrefixMap};
+
+/// Decapsulate if the address is the inner source.
+pub const DECAP_IF_SRC: u16 = 1;
+/// Decapsulate if the address is the inner destination.
+pub const DECAP_IF_DST: u16 = 2;
+/// Decapsulate in either case.
+pub const DECAP_IF_EITHER: u16 = 3;
+
+/// The table.
+#[derive(Clone, Debug, Default)]
+pub struct DecapTable {
+    /// The paper's `vtunldecapall`: all datagrams are decapsulated.
+    pub all: bool,
+    targets: PrefixMap,
+    sources: PrefixMap,
+}
+
+impl DecapTable {
+    /// Targets.
+    pub fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// No targets.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// Is an inner datagram with these addresses to be decapsulated?
+    #[inline]
+    pub fn serves(&self, src: u32, dst: u32) -> bool {
+        let has = |addr, flag: u16| {
+            self.targets.lookup(addr).is_some_and(|f| f & u32::from(flag) != 0)
+        };
+        self.all || has(dst, DECAP_IF_DST) || has(src, DECAP_IF_SRC)
+    }
+
+    /// Are datagrams from this outer source taken?
+    #[inline]
+    pub fn takes_from(&self, outer_src: u32) -> bool {
+        self.sources.is_empty() || self.sources.lookup(outer_src).is_some()
+    }
+
+    /// DECAP_ADD: serves an address, or changes its flags.
+    ///
+    /// # Errors
+    /// EINVAL for flags that are none of the three.
+    pub fn add(&mut self, key: Key, flags: u16) -> Result<(), Errno> {
+        if flags == 0 || flags & !DECAP_IF_EITHER != 0 {
+            return Err(Errno::EINVAL);
+        }
+        self.targets.insert(key, u32::from(flags));
+        Ok(())
+    }
+
+    /// DECAP_REM.
+    ///
+    /// # Errors
+    /// ENXIO if the address has no entry.
+    pub fn remove(&mut self, key: Key) -> Result<(), Errno> {
+        self.targets.remove(key).map(|_| ()).ok_or(Errno::ENXIO)
+    }
+
+    /// DECAP_OK: the flags with which an address is served; all of them if all are.
+    pub fn flags(&self, addr: u32) -> Option<u16> {
+        match self.targets.lookup(addr) {
+            Some(f) => Some(f as u16),
+            None => self.all.then_some(DECAP_IF_EITHER),
+        }
+    }
+
+    /// All targets with their flags.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, u16)> {
+        self.targets.iter().map(|(k, f)| (k, f as u16))
+    }
+
+    /// Takes datagrams from this outer source, and from now on only from those listed.
+    pub fn add_source(&mut self, key: Key) {
+        self.sources.insert(key, 0);
+    }
+
+    /// Takes no more datagrams from this outer source.
+    ///
+    /// # Errors
+    /// ENXIO if it is not listed.
+    pub fn remove_source(&mut self, key: Key) -> Result<(), Errno> {
+        self.sources.remove(key).map(|_| ()).ok_or(Errno::ENXIO)
+    }
+
+    /// The outer sources from which datagrams are taken; none listed: all.
+    pub fn sources(&self) -> impl Iterator<Item = Key> {
+        self.sources.iter().map(|(k, _)| k)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: u32 = 0x0a00_0001;
+    const B: u32 = 0x0a00_0002;
+    const C: u32 = 0x0a00_0003;
+
+    #[test]
+    fn nothing_is_decapsulated_until_somebody_says_so() {
+        // The decisions, "decapsulation at boot".
+        let t = DecapTable::default();
+        assert!(!t.serves(A, B));
+        assert_eq!(t.flags(A), None);
+    }
+
+    #[test]
+    fn the_flags_say_where_the_address_has_to_stand() {
+        // The paper, Table 3, VTUNL_DECAP_ADD: (flags, as source, as destination)
+        let rows =
+            [(DECAP_IF_SRC, true, false), (DECAP_IF_DST, false, true), (DECAP_IF_EITHER, true, true)];
+        for (flags, src, dst) in rows {
+            let mut t = DecapTable::default();
+            t.add(Key::host(A), flags).unwrap();
+            assert_eq!((t.serves(A, B), t.serves(B, A), t.serves(B, C)), (src, dst, false));
+        }
+        let mut t = DecapTable::default();
+        for bad in [0, 4, 7, 0x8001] {
+            assert_eq!(t.add(Key::host(A), bad), Err(Errno::EINVAL));
+        }
+        assert!(t.is_empty());
+    }
+
+    #[test]
+    fn decapall_serves_everybody_and_leaves_the_table_alone() {
+        let mut t = DecapTable::default();
+        t.add(Key::host(A), DECAP_IF_DST).unwrap();
+        t.all = true;
+        assert!(t.serves(B, C));
+        t.all = false;
+        assert!(!t.serves(B, C) && t.serves(B, A));
+    }
+
+    #[test]
+    fn multicast_and_broadcast_destinations_match_like_any_other() {
+        // The decisions, "decap table and multicast or broadcast inner destinations".
+        let mut t = DecapTable::default();
+        t.add(Key::host(0xe000_0109), DECAP_IF_DST).unwrap();
+        t.add(Key::host(u32::MAX), DECAP_IF_EITHER).unwrap();
+        assert!(t.serves(A, 0xe000_0109) && t.serves(A, u32::MAX) && !t.serves(A, 0xe000_0001));
+    }
+
+    #[test]
+    fn the_longest_prefix_decides() {
+        let mut t = DecapTable::default();
+        t.add(Key::masked(0x0a00_0000, 0xff00_0000).unwrap(), DECAP_IF_DST).unwrap();
+        t.add(Key::host(A), DECAP_IF_SRC).unwrap();
+        assert!(t.serves(C, B) && !t.serves(C, A) && t.serves(A, 0x0b00_0001));
+        t.remove(Key::host(A)).unwrap();
+        assert!(t.serves(0x0b00_0001, A));
+        assert_eq!(t.remove(Key::host(A)), Err(Errno::ENXIO));
+    }
+
+    #[test]
+    fn outer_sources_are_restricted_only_if_some_are_listed() {
+        // RFC 2003 section 6.2: accept from trusted sources.
+        let mut t = DecapTable::default();
+        assert!(t.takes_from(A));
+        t.add_source(Key::host(B));
+        assert!(!t.takes_from(A) && t.takes_from(B));
+        t.remove_source(Key::host(B)).unwrap();
+        assert!(t.takes_from(A));
+    }
+}

@@ -1,0 +1,170 @@
+//! Addresses and prefixes to values, the longest match deciding.
+//!
+//! ```text
+//!   10.1.0.3 ─► hosts ─ none ─► /24 ─ none ─► /16: value      one hash table a length, and
+//!                                                             a bit for each length in use
+//! ```
+//!
+//! Spec: the paper, section 5: netmasks "provide a convenient mechanism for specifying
+//! multiple IP addresses that need to be processed in the same manner".
+//! Differs: contiguous netmasks only.
+
+use streams::Errno;
+
+use crate::addr_map::AddrMap;
+
+/// An address, or all addresses with the same first `len` bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// The address, zero behind the prefix.
+    pub addr: u32,
+    /// Bits of the prefix; 32 for one address.
+    pub len: u8,
+}
+
+impl Key {
+    /// One address.
+    pub const fn host(addr: u32) -> Key {
+        Key { addr, len: 32 }
+    }
+
+    /// An address and a netmask; a zero mask is none. EINVAL for a mask with holes, and
+    /// for an address with bits beyond its mask.
+    pub fn masked(addr: u32, mask: u32) -> Result<Key, Errno> {
+        let mask = if mask == 0 { u32::MAX } else { mask };
+        let len = mask.leading_ones();
+        if mask != prefix_mask(len as u8) || addr & !mask != 0 {
+            return Err(Errno::EINVAL);
+        }
+        Ok(Key { addr, len: len as u8 })
+    }
+
+    /// The netmask.
+    pub fn mask(&self) -> u32 {
+        prefix_mask(self.len)
+    }
+}
+
+/// The netmask with this many bits.
+pub fn prefix_mask(len: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0)
+}
+
+/// A map from addresses and prefixes to values below `u32::MAX`.
+#[derive(Clone, Debug, Default)]
+pub struct PrefixMap {
+    hosts: AddrMap,
+    /// By length, 0 to 31; empty until the first prefix.
+    prefixes: Vec<AddrMap>,
+    /// Bit `n`: there are prefixes of `n` bits.
+    lens: u32,
+}
+
+impl PrefixMap {
+    /// Entries.
+    pub fn len(&self) -> usize {
+        self.hosts.len() + self.prefixes.iter().map(AddrMap::len).sum::<usize>()
+    }
+
+    /// No entries.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value of exactly this key.
+    #[inline]
+    pub fn get(&self, key: Key) -> Option<u32> {
+        match key.len {
+            32 => self.hosts.get(key.addr),
+            n => self.prefixes.get(n as usize)?.get(key.addr),
+        }
+    }
+
+    /// The value of the longest match.
+    #[inline]
+    pub fn lookup(&self, addr: u32) -> Option<u32> {
+        if let Some(v) = self.hosts.get(addr) {
+            return Some(v);
+        }
+        let mut lens = self.lens;
+        while lens != 0 {
+            let len = 31 - lens.leading_zeros();
+            if let Some(v) = self.prefixes[len as usize].get(addr & prefix_mask(len as u8)) {
+                return Some(v);
+            }
+            lens &= !(1 << len);
+        }
+        None
+    }
+
+    /// Sets the value of a key, returning the former one.
+    pub fn insert(&mut self, key: Key, value: u32) -> Option<u32> {
+        if key.len < 32 {
+            self.lens |= 1 << key.len;
+        }
+        self.map_mut(key.len).insert(key.addr, value)
+    }
+
+    /// Takes a key out, returning its value.
+    pub fn remove(&mut self, key: Key) -> Option<u32> {
+        let map = self.map_mut(key.len);
+        let old = map.remove(key.addr);
+        if map.is_empty() && key.len < 32 {
+            self.lens &= !(1 << key.len);
+        }
+        old
+    }
+
+    /// All entries, single addresses first, then the longest prefixes, by address.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, u32)> {
+        let lens = (0..32u8).rev().filter(|n| self.lens & 1 << n != 0);
+        let maps = std::iter::once((32, &self.hosts))
+            .chain(lens.filter_map(|n| self.prefixes.get(n as usize).map(|m| (n, m))));
+        maps.flat_map(|(len, map)| {
+            let mut all: Vec<(u32, u32)> = map.iter().collect();
+            all.sort_unstable();
+            all.into_iter().map(move |(addr, v)| (Key { addr, len }, v))
+        })
+    }
+
+    /// Bytes of memory in use.
+    pub fn bytes(&self) -> usize {
+        self.hosts.bytes() + self.prefixes.iter().map(AddrMap::bytes).sum::<usize>()
+    }
+
+    fn map_mut(&mut self, len: u8) -> &mut AddrMap {
+        if len >= 32 {
+            return &mut self.hosts;
+        }
+        if self.prefixes.is_empty() {
+            self.prefixes.resize_with(32, AddrMap::default);
+        }
+        &mut self.prefixes[len as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_with_holes_and_addresses_beyond_them_are_einval() {
+        for (a, m) in [(0x0a00_0000, 0xff00_ff00), (0x0a00_0001, 0xffff_ff00)] {
+            assert_eq!(Key::masked(a, m), Err(Errno::EINVAL));
+        }
+        assert_eq!(Key::masked(7, 0), Ok(Key::host(7)));
+    }
+
+    #[test]
+    fn the_longest_match_wins_down_to_no_bits_at_all() {
+        let mut m = PrefixMap::default();
+        for len in 0..=32u8 {
+            m.insert(Key { addr: 0x0a01_0203 & prefix_mask(len), len }, u32::from(len));
+        }
+        for len in (0..=32u8).rev() {
+            assert_eq!(m.lookup(0x0a01_0203), Some(u32::from(len)));
+            assert_eq!(m.remove(Key { addr: 0x0a01_0203 & prefix_mask(len), len }), Some(u32::from(len)));
+        }
+        assert!(m.is_empty() && m.lookup(0x0a01_0203).is_none());
+    }
+}

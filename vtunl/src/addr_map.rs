@@ -23,7 +23,10 @@ struct Place {
     value: u32,
 }
 
-const EMPTY: Place = Place { key: 0, value: FREE };
+const EMPTY: Place = Place {
+    key: 0,
+    value: FREE,
+};
 
 /// A map from addresses to values below `u32::MAX`.
 #[derive(Clone, Debug, Default)]
@@ -149,7 +152,10 @@ impl AddrMap {
 
     /// All entries, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (u32, u32)> {
-        self.places.iter().filter(|p| p.value != FREE).map(|p| (p.key, p.value))
+        self.places
+            .iter()
+            .filter(|p| p.value != FREE)
+            .map(|p| (p.key, p.value))
     }
 
     fn resize(&mut self, places: usize) {
@@ -175,7 +181,10 @@ mod tests {
     #[test]
     fn an_empty_table_has_nothing_and_takes_no_memory() {
         let m = AddrMap::default();
-        assert_eq!((m.get(0), m.get(u32::MAX), m.len(), m.bytes()), (None, None, 0, 0));
+        assert_eq!(
+            (m.get(0), m.get(u32::MAX), m.len(), m.bytes()),
+            (None, None, 0, 0)
+        );
     }
 
     #[test]

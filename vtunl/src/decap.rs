@@ -98,7 +98,12 @@ fn strip_blocks(mp: &mut Msg, n: usize) {
 /// The inner datagram at the front of the message, and the ECN field of the header that
 /// was around it.
 #[inline]
-fn inner_v4(mp: &mut Msg, outer: &Ipv4, table: &DecapTable, stats: &mut Stats) -> Result<Inner, Why> {
+fn inner_v4(
+    mp: &mut Msg,
+    outer: &Ipv4,
+    table: &DecapTable,
+    stats: &mut Stats,
+) -> Result<Inner, Why> {
     let h = Ipv4::of(mp)?;
     if checksum(&mp.rd()[..usize::from(h.header)]) != 0 {
         return Err(Why::InnerChecksum);
@@ -160,7 +165,9 @@ fn gre(
         return Err(Why::Malformed);
     }
     let g = &mp.rd()[n..];
-    let Some(&[f0, f1, p0, p1]) = g.first_chunk::<4>() else { return Err(Why::Malformed) };
+    let Some(&[f0, f1, p0, p1]) = g.first_chunk::<4>() else {
+        return Err(Why::Malformed);
+    };
     // RFC 2784 2.3: bits 1 to 5, but for key and sequence (RFC 2890); 2.3.1: version 0.
     if f0 & 0x4c != 0 || f1 & 7 != 0 {
         return Err(Why::GreHeader);
@@ -170,7 +177,10 @@ fn gre(
         if !has {
             return Ok(None);
         }
-        let w = g.get(at..at + 4).and_then(|s| s.first_chunk::<4>()).ok_or(Why::Malformed)?;
+        let w = g
+            .get(at..at + 4)
+            .and_then(|s| s.first_chunk::<4>())
+            .ok_or(Why::Malformed)?;
         at += 4;
         Ok(Some(u32::from_be_bytes(*w)))
     };
@@ -221,12 +231,18 @@ fn minimal(mp: &mut Msg, outer: &Ipv4, table: &DecapTable) -> Result<Inner, Why>
         Some(s) if s & 0x80 != 0 => 12,
         _ => 8,
     };
-    let Some(m) = m.get(..size) else { return Err(Why::Malformed) };
+    let Some(m) = m.get(..size) else {
+        return Err(Why::Malformed);
+    };
     if checksum(m) != 0 {
         return Err(Why::MinimalChecksum);
     }
     let dst: [u8; 4] = [m[4], m[5], m[6], m[7]];
-    let src: [u8; 4] = if size == 12 { [m[8], m[9], m[10], m[11]] } else { outer.src.to_be_bytes() };
+    let src: [u8; 4] = if size == 12 {
+        [m[8], m[9], m[10], m[11]]
+    } else {
+        outer.src.to_be_bytes()
+    };
     let proto = m[0];
     if outer.ttl == 0 {
         return Err(Why::TtlZero);
@@ -251,11 +267,18 @@ fn minimal(mp: &mut Msg, outer: &Ipv4, table: &DecapTable) -> Result<Inner, Why>
 }
 
 /// RFC 4213 section 3.6: checks an IPv6 datagram that came out of a tunnel.
-fn inner_v6(mp: &mut Msg, outer: &Ipv4, table: &DecapTable, stats: &mut Stats) -> Result<Inner, Why> {
+fn inner_v6(
+    mp: &mut Msg,
+    outer: &Ipv4,
+    table: &DecapTable,
+    stats: &mut Stats,
+) -> Result<Inner, Why> {
     if mp.len() < 40 && !mp.pullupmsg(Some(40)) {
         return Err(Why::Malformed);
     }
-    let Some(h) = mp.rd().first_chunk::<40>() else { return Err(Why::Malformed) };
+    let Some(h) = mp.rd().first_chunk::<40>() else {
+        return Err(Why::Malformed);
+    };
     let len = 40 + usize::from(u16::from_be_bytes([h[4], h[5]]));
     let have = mp.msgsize();
     if h[0] >> 4 != 6 || have < len || len > 0xffff {
@@ -272,8 +295,8 @@ fn inner_v6(mp: &mut Msg, outer: &Ipv4, table: &DecapTable, stats: &mut Stats) -
         return Err(Why::TtlZero);
     }
     // The table knows IPv4 addresses: one inside either address counts as that host's.
-    let served = table.all
-        || table.serves(embedded(&src).unwrap_or(0), embedded(&dst).unwrap_or(0));
+    let served =
+        table.all || table.serves(embedded(&src).unwrap_or(0), embedded(&dst).unwrap_or(0));
     if !served {
         return Err(Why::NotServed);
     }

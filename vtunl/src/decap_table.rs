@@ -47,7 +47,9 @@ impl DecapTable {
     #[inline]
     pub fn serves(&self, src: u32, dst: u32) -> bool {
         let has = |addr, flag: u16| {
-            self.targets.lookup(addr).is_some_and(|f| f & u32::from(flag) != 0)
+            self.targets
+                .lookup(addr)
+                .is_some_and(|f| f & u32::from(flag) != 0)
         };
         self.all || has(dst, DECAP_IF_DST) || has(src, DECAP_IF_SRC)
     }
@@ -129,12 +131,18 @@ mod tests {
     #[test]
     fn the_flags_say_where_the_address_has_to_stand() {
         // The paper, Table 3, VTUNL_DECAP_ADD: (flags, as source, as destination)
-        let rows =
-            [(DECAP_IF_SRC, true, false), (DECAP_IF_DST, false, true), (DECAP_IF_EITHER, true, true)];
+        let rows = [
+            (DECAP_IF_SRC, true, false),
+            (DECAP_IF_DST, false, true),
+            (DECAP_IF_EITHER, true, true),
+        ];
         for (flags, src, dst) in rows {
             let mut t = DecapTable::default();
             t.add(Key::host(A), flags).unwrap();
-            assert_eq!((t.serves(A, B), t.serves(B, A), t.serves(B, C)), (src, dst, false));
+            assert_eq!(
+                (t.serves(A, B), t.serves(B, A), t.serves(B, C)),
+                (src, dst, false)
+            );
         }
         let mut t = DecapTable::default();
         for bad in [0, 4, 7, 0x8001] {
@@ -165,7 +173,8 @@ mod tests {
     #[test]
     fn the_longest_prefix_decides() {
         let mut t = DecapTable::default();
-        t.add(Key::masked(0x0a00_0000, 0xff00_0000).unwrap(), DECAP_IF_DST).unwrap();
+        t.add(Key::masked(0x0a00_0000, 0xff00_0000).unwrap(), DECAP_IF_DST)
+            .unwrap();
         t.add(Key::host(A), DECAP_IF_SRC).unwrap();
         assert!(t.serves(C, B) && !t.serves(C, A) && t.serves(A, 0x0b00_0001));
         t.remove(Key::host(A)).unwrap();

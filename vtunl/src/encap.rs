@@ -64,7 +64,12 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Policy {
-        Policy { ttl: OUTER_TTL, ecn_compat: false, pipe: None, df: Df::Copy }
+        Policy {
+            ttl: OUTER_TTL,
+            ecn_compat: false,
+            pipe: None,
+            df: Df::Copy,
+        }
     }
 }
 
@@ -260,7 +265,9 @@ pub fn encapsulate_v6(
     src: u32,
     policy: &Policy,
 ) -> Result<(), Why> {
-    let Some(h) = mp.rd().first_chunk::<8>() else { return Err(Why::Malformed) };
+    let Some(h) = mp.rd().first_chunk::<8>() else {
+        return Err(Why::Malformed);
+    };
     let len = 40 + u32::from(u16::from_be_bytes([h[4], h[5]]));
     let (tos, hops) = (h[0] << 4 | h[1] >> 4, h[7]);
     if h[0] >> 4 != 6 || len as usize != mp.msgsize() {
@@ -269,7 +276,11 @@ pub fn encapsulate_v6(
     if hops == 0 {
         return Err(Why::TtlZero);
     }
-    let over = u32::from(if flags & ENCAP_G != 0 { overhead(flags, x) } else { IPV4_LEN as u16 });
+    let over = u32::from(if flags & ENCAP_G != 0 {
+        overhead(flags, x)
+    } else {
+        IPV4_LEN as u16
+    });
     if len + over > 0xffff {
         return Err(Why::TooLong);
     }

@@ -61,8 +61,12 @@ pub struct Target {
 const _: () = assert!(size_of::<Target>() == 64);
 
 impl Target {
-    const NEW: Target =
-        Target { exits: [0; MAXEXITCOUNT], flags: [0; MAXEXITCOUNT], datagrams: 0, octets: 0 };
+    const NEW: Target = Target {
+        exits: [0; MAXEXITCOUNT],
+        flags: [0; MAXEXITCOUNT],
+        datagrams: 0,
+        octets: 0,
+    };
 }
 
 /// Where a look-up ended: the target's place in the slab and its number of exits.
@@ -74,7 +78,10 @@ pub struct Hit {
 
 impl Hit {
     fn unpack(value: u32) -> Hit {
-        Hit { index: value >> 4, count: (value & 15) as u8 }
+        Hit {
+            index: value >> 4,
+            count: (value & 15) as u8,
+        }
     }
     fn pack(self) -> u32 {
         self.index << 4 | u32::from(self.count)
@@ -151,12 +158,15 @@ impl EncapTable {
     pub fn exits(&self, hit: Hit) -> impl Iterator<Item = (ExitId, u16)> {
         let t = self.slab.get(hit.index as usize);
         let n = hit.count();
-        t.into_iter().flat_map(move |t| t.exits.into_iter().zip(t.flags).take(n))
+        t.into_iter()
+            .flat_map(move |t| t.exits.into_iter().zip(t.flags).take(n))
     }
 
     /// Datagrams and bytes encapsulated for a target.
     pub fn counts(&self, hit: Hit) -> (u64, u64) {
-        self.slab.get(hit.index as usize).map_or((0, 0), |t| (t.datagrams, t.octets))
+        self.slab
+            .get(hit.index as usize)
+            .map_or((0, 0), |t| (t.datagrams, t.octets))
     }
 
     /// All targets, single addresses first, then prefixes, each in order of the addresses.
@@ -187,7 +197,10 @@ impl EncapTable {
         let known = exits.find(exit);
         let hit = match old {
             Some(hit) => hit,
-            None => Hit { index: self.new_target()?, count: 0 },
+            None => Hit {
+                index: self.new_target()?,
+                count: 0,
+            },
         };
         let slot = self.exits(hit).position(|(id, _)| Some(id) == known);
         let keep = flags & ENCAP_S != 0;
@@ -234,7 +247,10 @@ impl EncapTable {
     pub fn remove(&mut self, exits: &mut ExitTable, key: Key) -> Result<Vec<u32>, Errno> {
         let hit = self.get(key).ok_or(Errno::ENXIO)?;
         let had: Vec<(ExitId, u16)> = self.exits(hit).collect();
-        let gone = had.iter().filter_map(|(id, _)| exits.at(*id).map(|x| x.addr)).collect();
+        let gone = had
+            .iter()
+            .filter_map(|(id, _)| exits.at(*id).map(|x| x.addr))
+            .collect();
         for (id, _) in had {
             exits.release(id);
         }
@@ -250,9 +266,7 @@ impl EncapTable {
 
     /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
-        self.map.bytes()
-            + self.slab.capacity() * size_of::<Target>()
-            + self.free.capacity() * 4
+        self.map.bytes() + self.slab.capacity() * size_of::<Target>() + self.free.capacity() * 4
     }
 
     fn new_target(&mut self) -> Result<u32, Errno> {
@@ -289,7 +303,14 @@ impl EncapTable {
                 self.free.push(index);
             }
         } else {
-            self.map.insert(key, Hit { index, count: exits.len() as u8 }.pack());
+            self.map.insert(
+                key,
+                Hit {
+                    index,
+                    count: exits.len() as u8,
+                }
+                .pack(),
+            );
         }
         if self.is_empty() {
             *self = EncapTable::default();

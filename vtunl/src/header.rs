@@ -63,7 +63,9 @@ impl Ipv4 {
     /// Reads the header at the start of `b`, which holds the header at least.
     #[inline]
     pub fn read(b: &[u8]) -> Result<Ipv4, Why> {
-        let Some(h) = b.first_chunk::<IPV4_LEN>() else { return Err(Why::Malformed) };
+        let Some(h) = b.first_chunk::<IPV4_LEN>() else {
+            return Err(Why::Malformed);
+        };
         let header = (h[0] & 15) * 4;
         let len = u16::from_be_bytes([h[2], h[3]]);
         // RFC 791 3.1: version 4, at least five words, no shorter than its header.
@@ -167,7 +169,10 @@ pub fn checksum(b: &[u8]) -> u16 {
 #[inline]
 pub fn sum_of(b: &[u8]) -> u64 {
     let (words, rest) = b.as_chunks::<4>();
-    let mut sum: u64 = words.iter().map(|w| u64::from(u32::from_be_bytes(*w))).sum();
+    let mut sum: u64 = words
+        .iter()
+        .map(|w| u64::from(u32::from_be_bytes(*w)))
+        .sum();
     let mut last = [0u8; 4];
     if !rest.is_empty() {
         last[..rest.len()].copy_from_slice(rest);
@@ -242,10 +247,17 @@ impl Outer {
         let frag = if self.df { u32::from(IP_DF) } else { 0 };
         let w1 = u32::from(self.ident) << 16 | frag;
         let w2 = u32::from(self.ttl) << 24 | u32::from(self.proto) << 16;
-        let sum = u64::from(w0) + u64::from(w1) + u64::from(w2) + u64::from(self.src) + u64::from(self.dst);
+        let sum = u64::from(w0)
+            + u64::from(w1)
+            + u64::from(w2)
+            + u64::from(self.src)
+            + u64::from(self.dst);
         let w2 = w2 | u32::from(!fold(sum));
         let mut out = [0; IPV4_LEN];
-        for (at, w) in out.chunks_exact_mut(4).zip([w0, w1, w2, self.src, self.dst]) {
+        for (at, w) in out
+            .chunks_exact_mut(4)
+            .zip([w0, w1, w2, self.src, self.dst])
+        {
             at.copy_from_slice(&w.to_be_bytes());
         }
         out
@@ -303,10 +315,15 @@ mod tests {
             src: 0x0a00_0001,
             dst: 0xc0a8_0102,
         };
-        let h = etherparse::Ipv4HeaderSlice::from_slice(&o.bytes()).unwrap().to_header();
+        let h = etherparse::Ipv4HeaderSlice::from_slice(&o.bytes())
+            .unwrap()
+            .to_header();
         assert_eq!(h.source, [10, 0, 0, 1]);
         assert_eq!(h.destination, [192, 168, 1, 2]);
-        assert_eq!((h.total_len, h.identification, h.time_to_live), (1500, 0x1234, 64));
+        assert_eq!(
+            (h.total_len, h.identification, h.time_to_live),
+            (1500, 0x1234, 64)
+        );
         assert!(h.dont_fragment && !h.more_fragments);
         assert_eq!(h.header_checksum, h.calc_header_checksum());
         assert_eq!(h.to_bytes().as_slice(), o.bytes());
@@ -314,7 +331,16 @@ mod tests {
 
     #[test]
     fn padding_is_cut_and_short_datagrams_are_refused() {
-        let o = Outer { tos: 0, len: 24, ident: 0, df: false, ttl: 1, proto: 17, src: 1, dst: 2 };
+        let o = Outer {
+            tos: 0,
+            len: 24,
+            ident: 0,
+            df: false,
+            ttl: 1,
+            proto: 17,
+            src: 1,
+            dst: 2,
+        };
         let mut b = o.bytes().to_vec();
         b.extend_from_slice(&[1, 2, 3, 4, 0, 0, 0]);
         let mut mp = Msg::data(&b[..21]);

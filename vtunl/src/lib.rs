@@ -7,7 +7,11 @@ pub mod decap_table;
 pub mod encap;
 pub mod encap_table;
 pub mod header;
+pub mod ioctl;
+pub mod lifetime;
 pub mod prefix_map;
+pub mod soft_state;
+pub mod tables;
 pub mod texit_table;
 pub mod why;
 

@@ -36,7 +36,10 @@ impl Key {
         if mask != prefix_mask(len as u8) || addr & !mask != 0 {
             return Err(Errno::EINVAL);
         }
-        Ok(Key { addr, len: len as u8 })
+        Ok(Key {
+            addr,
+            len: len as u8,
+        })
     }
 
     /// The netmask.
@@ -159,11 +162,23 @@ mod tests {
     fn the_longest_match_wins_down_to_no_bits_at_all() {
         let mut m = PrefixMap::default();
         for len in 0..=32u8 {
-            m.insert(Key { addr: 0x0a01_0203 & prefix_mask(len), len }, u32::from(len));
+            m.insert(
+                Key {
+                    addr: 0x0a01_0203 & prefix_mask(len),
+                    len,
+                },
+                u32::from(len),
+            );
         }
         for len in (0..=32u8).rev() {
             assert_eq!(m.lookup(0x0a01_0203), Some(u32::from(len)));
-            assert_eq!(m.remove(Key { addr: 0x0a01_0203 & prefix_mask(len), len }), Some(u32::from(len)));
+            assert_eq!(
+                m.remove(Key {
+                    addr: 0x0a01_0203 & prefix_mask(len),
+                    len
+                }),
+                Some(u32::from(len))
+            );
         }
         assert!(m.is_empty() && m.lookup(0x0a01_0203).is_none());
     }

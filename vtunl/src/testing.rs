@@ -10,8 +10,16 @@ pub const SRC: u32 = 0x0a05_0005;
 pub const DST: u32 = 0x0a01_0003;
 
 /// A header to start from: 28 bytes of UDP from SRC to DST.
-pub const UDP: Outer =
-    Outer { tos: 0, len: 28, ident: 7, df: false, ttl: 17, proto: 17, src: SRC, dst: DST };
+pub const UDP: Outer = Outer {
+    tos: 0,
+    len: 28,
+    ident: 7,
+    df: false,
+    ttl: 17,
+    proto: 17,
+    src: SRC,
+    dst: DST,
+};
 
 /// The bytes of a datagram with header `o`, its payload counting up.
 pub fn bytes(o: Outer) -> Vec<u8> {

@@ -43,7 +43,9 @@ pub const PMTU_AGE: Duration = Duration::from_secs(600);
 pub const STATE_AGE: Duration = Duration::from_secs(60);
 
 /// RFC 1191 table 7-1.
-pub const PLATEAUS: [u16; 11] = [65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68];
+pub const PLATEAUS: [u16; 11] = [
+    65535, 32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68,
+];
 
 /// The number of an exit in the slab.
 pub type ExitId = u32;
@@ -170,7 +172,11 @@ fn older(at: u32, now: Duration, age: Duration) -> bool {
 
 /// The highest plateau strictly below `len` (RFC 1191 section 5).
 pub fn plateau_below(len: u16) -> u16 {
-    PLATEAUS.iter().copied().find(|p| *p < len).unwrap_or(PMTU_FLOOR)
+    PLATEAUS
+        .iter()
+        .copied()
+        .find(|p| *p < len)
+        .unwrap_or(PMTU_FLOOR)
 }
 
 /// The table.
@@ -246,7 +252,9 @@ impl ExitTable {
 
     /// One reference less; the last one takes the exit with it.
     pub fn release(&mut self, id: ExitId) {
-        let Some(x) = self.slab.get_mut(id as usize) else { return };
+        let Some(x) = self.slab.get_mut(id as usize) else {
+            return;
+        };
         x.refs = x.refs.saturating_sub(1);
         if x.refs == 0 {
             self.by_addr.remove(x.addr);
@@ -302,9 +310,16 @@ mod tests {
 
     #[test]
     fn plateaus_are_those_of_rfc_1191_table_7_1() {
-        for (sent, want) in
-            [(65535, 32000), (1500, 1492), (1492, 1006), (1006, 508), (576, 508), (296, 68), (68, 68), (0, 68)]
-        {
+        for (sent, want) in [
+            (65535, 32000),
+            (1500, 1492),
+            (1492, 1006),
+            (1006, 508),
+            (576, 508),
+            (296, 68),
+            (68, 68),
+            (0, 68),
+        ] {
             assert_eq!(plateau_below(sent), want, "sent {sent}");
         }
     }
@@ -315,7 +330,12 @@ mod tests {
         let id = t.hold(7);
         let x = t.at_mut(id).unwrap();
         // (next hop, length sent, estimate after), RFC 1191 sections 3 and 5
-        for (mtu, sent, want) in [(1400, 1500, 1400), (1480, 1500, 1400), (0, 1400, 1006), (20, 1006, 68)] {
+        for (mtu, sent, want) in [
+            (1400, 1500, 1400),
+            (1480, 1500, 1400),
+            (0, 1400, 1006),
+            (20, 1006, 68),
+        ] {
             x.learn_pmtu(mtu, sent, T0);
             assert_eq!(x.pmtu, want, "told {mtu}");
         }

@@ -22,7 +22,11 @@ fn open() -> World {
     exits.hold(US);
     let mut table = DecapTable::default();
     table.all = true;
-    World { table, exits, stats: Stats::default() }
+    World {
+        table,
+        exits,
+        stats: Stats::default(),
+    }
 }
 
 impl World {
@@ -44,22 +48,53 @@ fn tunnelled(o: Outer, flags: u16, gre: Option<GreOptions>) -> Vec<u8> {
     x.gre = gre.map(Box::new);
     let mut mp = datagram(o);
     let h = Ipv4::of(&mut mp).unwrap();
-    encapsulate(&mut mp, &h, x, flags, US, &Policy::default(), &mut Stats::default()).unwrap();
+    encapsulate(
+        &mut mp,
+        &h,
+        x,
+        flags,
+        US,
+        &Policy::default(),
+        &mut Stats::default(),
+    )
+    .unwrap();
     mp.to_vec()
 }
 
 fn wrap(inner: &[u8], tos: u8) -> Vec<u8> {
-    let o = Outer { tos, len: inner.len() as u16 + 20, proto: 4, src: US, dst: EXIT, ..UDP };
+    let o = Outer {
+        tos,
+        len: inner.len() as u16 + 20,
+        proto: 4,
+        src: US,
+        dst: EXIT,
+        ..UDP
+    };
     [&o.bytes()[..], inner].concat()
 }
 
 #[test]
 fn each_encapsulation_comes_back_as_it_went_whatever_the_blocks() {
-    let gre = GreOptions { checksum: true, key: Some(5), sequence: Some(0), received: None };
-    let ways = [(0, None), (ENCAP_M, None), (ENCAP_G, None), (ENCAP_G, Some(gre))];
+    let gre = GreOptions {
+        checksum: true,
+        key: Some(5),
+        sequence: Some(0),
+        received: None,
+    };
+    let ways = [
+        (0, None),
+        (ENCAP_M, None),
+        (ENCAP_G, None),
+        (ENCAP_G, Some(gre)),
+    ];
     for (flags, gre) in ways {
         for df in [true, false] {
-            let o = Outer { df, tos: 0xba, len: 61, ..UDP };
+            let o = Outer {
+                df,
+                tos: 0xba,
+                len: 61,
+                ..UDP
+            };
             for mut mp in cut(&tunnelled(o, flags, gre)) {
                 let mut w = open();
                 assert_eq!(w.take(&mut mp), Ok(Inner::V4(61)));
@@ -81,7 +116,13 @@ fn figure_4_of_rfc_6040() {
         for (j, outer) in order.into_iter().enumerate() {
             let want = table[i][j];
             let mut w = open();
-            let got = w.take_bytes(&wrap(&bytes(Outer { tos: 0xb8 | inner, ..UDP }), outer));
+            let got = w.take_bytes(&wrap(
+                &bytes(Outer {
+                    tos: 0xb8 | inner,
+                    ..UDP
+                }),
+                outer,
+            ));
             assert_eq!(w.stats.ecn_alarms, alarm[i][j], "alarm {inner} {outer}");
             match got {
                 Err(why) => assert_eq!((want, why), (D, Why::EcnMarked)),
@@ -133,10 +174,19 @@ fn only_whom_the_table_serves_from_whom_it_takes() {
     // A tunnel of another kind serves the same hosts.
     for flags in [ENCAP_M, ENCAP_G] {
         assert_eq!(w.take_bytes(&tunnelled(UDP, flags, None)), Ok(bytes(UDP)));
-        let o = Outer { dst: DST + 1, ..UDP };
-        assert_eq!(w.take_bytes(&tunnelled(o, flags, None)), Err(Why::NotServed));
+        let o = Outer {
+            dst: DST + 1,
+            ..UDP
+        };
+        assert_eq!(
+            w.take_bytes(&tunnelled(o, flags, None)),
+            Err(Why::NotServed)
+        );
     }
-    assert_eq!(w.take_bytes(&bytes(Outer { src: US, ..UDP })), Err(Why::Protocol));
+    assert_eq!(
+        w.take_bytes(&bytes(Outer { src: US, ..UDP })),
+        Err(Why::Protocol)
+    );
 }
 
 #[test]
@@ -158,27 +208,48 @@ fn gre_headers_that_are_not_understood() {
     let mut b = sound.clone();
     b[20] = 3; // bits 6 and 7: ignored on receipt
     assert_eq!(open().take_bytes(&b), Ok(bytes(UDP)));
-    let o = GreOptions { checksum: true, ..GreOptions::default() };
+    let o = GreOptions {
+        checksum: true,
+        ..GreOptions::default()
+    };
     let mut b = tunnelled(UDP, ENCAP_G, Some(o));
     *b.last_mut().unwrap() ^= 1;
     assert_eq!(open().take_bytes(&b), Err(Why::GreChecksum));
     // RFC 2784 3.1: the payload's destination is who encapsulated it.
-    assert_eq!(open().take_bytes(&tunnelled(Outer { dst: US, ..UDP }, ENCAP_G, None)), Err(Why::GreLoop));
+    assert_eq!(
+        open().take_bytes(&tunnelled(Outer { dst: US, ..UDP }, ENCAP_G, None)),
+        Err(Why::GreLoop)
+    );
 }
 
 #[test]
 fn gre_keys_and_sequence_numbers() {
     // RFC 2890 2.1, 2.2
     let with = |key, seq| {
-        let o = GreOptions { key, sequence: seq, ..GreOptions::default() };
+        let o = GreOptions {
+            key,
+            sequence: seq,
+            ..GreOptions::default()
+        };
         tunnelled(UDP, ENCAP_G, Some(o))
     };
     let mut w = open();
-    let o = GreOptions { key: Some(7), sequence: Some(0), ..GreOptions::default() };
+    let o = GreOptions {
+        key: Some(7),
+        sequence: Some(0),
+        ..GreOptions::default()
+    };
     w.exits.get_mut(US).unwrap().gre = Some(Box::new(o));
     assert_eq!(w.take_bytes(&with(None, None)), Err(Why::GreHeader));
     assert_eq!(w.take_bytes(&with(Some(8), Some(1))), Err(Why::GreHeader));
-    for (seq, ok) in [(5, true), (6, true), (6, false), (5, false), (8, true), (u32::MAX, false)] {
+    for (seq, ok) in [
+        (5, true),
+        (6, true),
+        (6, false),
+        (5, false),
+        (8, true),
+        (u32::MAX, false),
+    ] {
         assert_eq!(w.take_bytes(&with(Some(7), Some(seq))).is_ok(), ok, "{seq}");
     }
 }
@@ -189,7 +260,12 @@ fn minimal_headers_that_are_not_sound() {
     let mut b = tunnelled(UDP, ENCAP_M, None);
     b[24] ^= 1;
     assert_eq!(open().take_bytes(&b), Err(Why::MinimalChecksum));
-    let o = Outer { len: 27, proto: 55, src: US, ..UDP };
+    let o = Outer {
+        len: 27,
+        proto: 55,
+        src: US,
+        ..UDP
+    };
     assert_eq!(open().take_bytes(&bytes(o)), Err(Why::Malformed));
     // Reserved bits are ignored on receipt.
     let mut b = tunnelled(UDP, ENCAP_M, None);
@@ -208,7 +284,14 @@ fn ipv6_comes_out_unless_its_source_is_nobody() {
         b.extend_from_slice(&src);
         b.extend_from_slice(&[0x20, 2, 10, 1, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
         b.extend_from_slice(b"data");
-        let o = Outer { tos: 3, len: 64, proto: 41, src: US, dst: EXIT, ..UDP };
+        let o = Outer {
+            tos: 3,
+            len: 64,
+            proto: 41,
+            src: US,
+            dst: EXIT,
+            ..UDP
+        };
         [&o.bytes()[..], &b].concat()
     };
     let a = |a: u16, b: u16, c: u32| {
@@ -219,15 +302,28 @@ fn ipv6_comes_out_unless_its_source_is_nobody() {
         v
     };
     let ok = open().take_bytes(&v6(a(0x2001, 0, 9))).unwrap();
-    assert_eq!((ok.len(), ok[0] << 4 | ok[1] >> 4), (44, 3), "ECT(0) and CE: CE");
-    for bad in [a(0xff02, 0, 1), a(0, 0, 1), a(0, 0xffff, SRC), a(0, 0, 0x7f00_0001), a(0, 0, u32::MAX)] {
+    assert_eq!(
+        (ok.len(), ok[0] << 4 | ok[1] >> 4),
+        (44, 3),
+        "ECT(0) and CE: CE"
+    );
+    for bad in [
+        a(0xff02, 0, 1),
+        a(0, 0, 1),
+        a(0, 0xffff, SRC),
+        a(0, 0, 0x7f00_0001),
+        a(0, 0, u32::MAX),
+    ] {
         assert_eq!(open().take_bytes(&v6(bad)), Err(Why::Martian));
     }
     let mut w = open();
     w.table = DecapTable::default();
     assert_eq!(w.take_bytes(&v6(a(0x2001, 0, 9))), Err(Why::NotServed));
     w.table.add(Key::host(DST), DECAP_IF_DST).unwrap();
-    assert!(w.take_bytes(&v6(a(0x2001, 0, 9))).is_ok(), "6to4 destination");
+    assert!(
+        w.take_bytes(&v6(a(0x2001, 0, 9))).is_ok(),
+        "6to4 destination"
+    );
 }
 
 proptest! {

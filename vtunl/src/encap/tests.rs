@@ -16,7 +16,11 @@ struct World {
 fn world() -> World {
     let mut exits = ExitTable::default();
     exits.hold(EXIT);
-    World { exits, policy: Policy::default(), stats: Stats::default() }
+    World {
+        exits,
+        policy: Policy::default(),
+        stats: Stats::default(),
+    }
 }
 
 impl World {
@@ -25,8 +29,20 @@ impl World {
     }
     fn send(&mut self, mp: &mut Msg, flags: u16) -> Result<(), Why> {
         let h = Ipv4::of(mp)?;
-        let World { exits, policy, stats } = self;
-        encapsulate(mp, &h, exits.get_mut(EXIT).unwrap(), flags, US, policy, stats)
+        let World {
+            exits,
+            policy,
+            stats,
+        } = self;
+        encapsulate(
+            mp,
+            &h,
+            exits.get_mut(EXIT).unwrap(),
+            flags,
+            US,
+            policy,
+            stats,
+        )
     }
     fn send_o(&mut self, o: Outer, flags: u16) -> Result<Vec<u8>, Why> {
         let mut mp = datagram(o);
@@ -84,7 +100,10 @@ fn ecn_and_dscp_as_rfc_6040_4_1_and_rfc_2983() {
         assert_eq!(outer(&mut w), tos); // normal, uniform
         w.policy.ecn_compat = true;
         assert_eq!(outer(&mut w), tos & !3); // compatibility
-        w.policy = Policy { pipe: Some(46), ..Policy::default() };
+        w.policy = Policy {
+            pipe: Some(46),
+            ..Policy::default()
+        };
         assert_eq!(outer(&mut w), 46 << 2 | tos & 3); // pipe
     }
 }
@@ -94,7 +113,10 @@ fn what_is_not_tunnelled() {
     let mut w = world();
     // RFC 2003 3.1: TTL 0. 3.2: source is the tunnel's destination.
     assert_eq!(w.send_o(Outer { ttl: 0, ..UDP }, 0), Err(Why::TtlZero));
-    assert_eq!(w.send_o(Outer { src: EXIT, ..UDP }, 0), Err(Why::ExitSource));
+    assert_eq!(
+        w.send_o(Outer { src: EXIT, ..UDP }, 0),
+        Err(Why::ExitSource)
+    );
     // The paper's address sharing: what this node originates itself is tunnelled.
     assert!(w.send_o(Outer { src: US, ..UDP }, 0).is_ok());
     assert_eq!(w.send_o(Outer { len: 65516, ..UDP }, 0), Err(Why::TooLong));
@@ -106,17 +128,56 @@ fn too_big_for_the_tunnel() {
     // The decisions, "inner DF set and too big"; RFC 2003 5.1.
     let mut w = world();
     w.exit().set_bound(1400);
-    assert!(w.send_o(Outer { df: true, len: 1380, ..UDP }, 0).is_ok());
-    assert_eq!(w.send_o(Outer { df: true, len: 1381, ..UDP }, 0), Err(Why::TooBig));
+    assert!(
+        w.send_o(
+            Outer {
+                df: true,
+                len: 1380,
+                ..UDP
+            },
+            0
+        )
+        .is_ok()
+    );
+    assert_eq!(
+        w.send_o(
+            Outer {
+                df: true,
+                len: 1381,
+                ..UDP
+            },
+            0
+        ),
+        Err(Why::TooBig)
+    );
     w.policy.df = Df::Always;
     // DF clear: the outer one may be fragmented, whatever the policy.
     let v = w.send_o(Outer { len: 1381, ..UDP }, 0).unwrap();
     assert_eq!(u16::from_be_bytes([v[6], v[7]]) & IP_DF, 0);
     // RFC 791 3.2: 68 bytes go through, even DF.
     w.exit().set_bound(68);
-    let v = w.send_o(Outer { df: true, len: 68, ..UDP }, 0).unwrap();
+    let v = w
+        .send_o(
+            Outer {
+                df: true,
+                len: 68,
+                ..UDP
+            },
+            0,
+        )
+        .unwrap();
     assert_eq!(u16::from_be_bytes([v[6], v[7]]) & IP_DF, 0);
-    assert_eq!(w.send_o(Outer { df: true, len: 69, ..UDP }, 0), Err(Why::TooBig));
+    assert_eq!(
+        w.send_o(
+            Outer {
+                df: true,
+                len: 69,
+                ..UDP
+            },
+            0
+        ),
+        Err(Why::TooBig)
+    );
 }
 
 #[test]
@@ -136,7 +197,13 @@ fn nesting_is_bounded_and_the_same_tunnel_is_not_entered_twice() {
             x.hold(to);
             let h = Ipv4::of(&mut mp).unwrap();
             let r = encapsulate(
-                &mut mp, &h, x.get_mut(to).unwrap(), flags, US, &w.policy, &mut w.stats,
+                &mut mp,
+                &h,
+                x.get_mut(to).unwrap(),
+                flags,
+                US,
+                &w.policy,
+                &mut w.stats,
             );
             if r.is_err() {
                 break r;
@@ -148,7 +215,12 @@ fn nesting_is_bounded_and_the_same_tunnel_is_not_entered_twice() {
     // Somebody else's tunnel inside ours is fine, however deep (RFC 2003 3.2).
     let mut inner = bytes(UDP);
     for i in 0..8 {
-        let o = Outer { len: inner.len() as u16 + 20, proto: 4, src: SRC + i, ..UDP };
+        let o = Outer {
+            len: inner.len() as u16 + 20,
+            proto: 4,
+            src: SRC + i,
+            ..UDP
+        };
         inner = [o.bytes().to_vec(), inner].concat();
     }
     assert_eq!(w.send(&mut Msg::data(&inner), 0), Ok(()));
@@ -181,10 +253,18 @@ fn gre_with_each_option() {
     ];
     for (sum, key, sequence, flags, len) in rows {
         let mut w = world();
-        let o = GreOptions { checksum: sum, key, sequence, received: None };
+        let o = GreOptions {
+            checksum: sum,
+            key,
+            sequence,
+            received: None,
+        };
         w.exit().gre = Some(Box::new(o));
         let v = w.send_o(UDP, ENCAP_G).unwrap();
-        assert_eq!((v[9], v[20], v[21], &v[22..24]), (47, flags, 0, &[8, 0][..]));
+        assert_eq!(
+            (v[9], v[20], v[21], &v[22..24]),
+            (47, flags, 0, &[8, 0][..])
+        );
         assert_eq!(v[20 + len..], bytes(UDP));
         assert_eq!(usize::from(Ipv4::read(&v).unwrap().len), v.len());
         assert_eq!(overhead(ENCAP_G, w.exit()) as usize, 20 + len);
@@ -202,10 +282,19 @@ fn gre_with_each_option() {
 fn minimal_encapsulation_moves_addresses_and_protocol() {
     // RFC 2004 3: (original source, S, length of the minimal header)
     for (src, s, n) in [(SRC, 0x80, 12usize), (US, 0, 8)] {
-        let inner = Outer { src, tos: 0xb9, ident: 0x55, df: true, ..UDP };
+        let inner = Outer {
+            src,
+            tos: 0xb9,
+            ident: 0x55,
+            df: true,
+            ..UDP
+        };
         let v = world().send_o(inner, ENCAP_M).unwrap();
         let h = Ipv4::read(&v).unwrap();
-        assert_eq!((h.proto, h.src, h.dst, h.len), (55, US, EXIT, 28 + n as u16));
+        assert_eq!(
+            (h.proto, h.src, h.dst, h.len),
+            (55, US, EXIT, 28 + n as u16)
+        );
         assert_eq!((h.tos, h.ident, h.frag, h.ttl), (0xb9, 0x55, IP_DF, 17)); // all kept
         assert_eq!((v[20], v[21]), (17, s));
         assert_eq!(checksum(&v[20..20 + n]), 0);
@@ -220,7 +309,12 @@ fn minimal_encapsulation_moves_addresses_and_protocol() {
 #[test]
 fn a_fragment_goes_as_ipip_and_is_counted() {
     // The decisions, M; RFC 2004 section 1. (flags and offset, carried minimally)
-    for (frag, minimal) in [(0u16, true), (IP_DF, true), (0x2000, false), (0x0001, false)] {
+    for (frag, minimal) in [
+        (0u16, true),
+        (IP_DF, true),
+        (0x2000, false),
+        (0x0001, false),
+    ] {
         let mut w = world();
         let mut b = bytes(UDP);
         b[6..8].copy_from_slice(&frag.to_be_bytes());
@@ -262,10 +356,10 @@ fn v6(len: u16) -> Msg {
 fn ipv6_inside_ipv4_and_its_mtu_table() {
     // RFC 4213 3.2.2: (path MTU, length, outer DF or the refusal)
     let rows = [
-        (1300, 1280, Ok(false)),            // room 1280 <= 1280: outer DF clear
-        (1300, 1281, Err(Why::TooBig)),     // and no more than 1280
-        (576, 1280, Ok(false)),             // however small the path
-        (1301, 1281, Ok(true)),             // room > 1280: outer DF set
+        (1300, 1280, Ok(false)),        // room 1280 <= 1280: outer DF clear
+        (1300, 1281, Err(Why::TooBig)), // and no more than 1280
+        (576, 1280, Ok(false)),         // however small the path
+        (1301, 1281, Ok(true)),         // room > 1280: outer DF set
         (1500, 1480, Ok(true)),
         (1500, 1481, Err(Why::TooBig)),
     ];
@@ -280,9 +374,18 @@ fn ipv6_inside_ipv4_and_its_mtu_table() {
             assert_eq!((h.proto, h.df(), h.len, h.tos), (41, df, len + 20, 0xb9));
         }
     }
-    assert_eq!(embedded(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 1, 0, 3]), Some(DST)); // RFC 1933
-    assert_eq!(embedded(&[0x20, 2, 10, 1, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), Some(DST)); // RFC 3056
-    assert_eq!(embedded(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), None);
+    assert_eq!(
+        embedded(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 1, 0, 3]),
+        Some(DST)
+    ); // RFC 1933
+    assert_eq!(
+        embedded(&[0x20, 2, 10, 1, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+        Some(DST)
+    ); // RFC 3056
+    assert_eq!(
+        embedded(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]),
+        None
+    );
 }
 
 proptest! {

@@ -14,8 +14,12 @@ const FA2: u32 = 0xc0a8_0201;
 const FA3: u32 = 0xc0a8_0301;
 
 fn exits_of(t: &EncapTable, x: &ExitTable, dst: u32) -> Vec<(u32, u16)> {
-    let Some(hit) = t.lookup(dst) else { return Vec::new() };
-    t.exits(hit).map(|(id, f)| (x.at(id).unwrap().addr, f)).collect()
+    let Some(hit) = t.lookup(dst) else {
+        return Vec::new();
+    };
+    t.exits(hit)
+        .map(|(id, f)| (x.at(id).unwrap().addr, f))
+        .collect()
 }
 
 #[test]
@@ -24,7 +28,8 @@ fn figure_3_shares_the_exits() {
     let (mut t, mut x) = (EncapTable::default(), ExitTable::default());
     let pairs = [(1, FA2), (2, FA3), (3, FA1), (3, FA2), (4, FA2)];
     for (mh, fa) in pairs {
-        t.add(&mut x, Key::host(0x0a01_0000 + mh), fa, ENCAP_S).unwrap();
+        t.add(&mut x, Key::host(0x0a01_0000 + mh), fa, ENCAP_S)
+            .unwrap();
     }
     assert_eq!((t.len(), x.len()), (4, 3));
     assert_eq!(x.get(FA2).map(|e| e.refs), Some(3));
@@ -52,7 +57,10 @@ fn the_same_pair_again_updates_its_flags() {
     x.get_mut(FA1).unwrap().set_bound(900);
     t.add(&mut x, k, FA2, ENCAP_S).unwrap();
     t.add(&mut x, k, FA1, ENCAP_S | ENCAP_G).unwrap();
-    assert_eq!(exits_of(&t, &x, MH1), [(FA1, ENCAP_S | ENCAP_G), (FA2, ENCAP_S)]);
+    assert_eq!(
+        exits_of(&t, &x, MH1),
+        [(FA1, ENCAP_S | ENCAP_G), (FA2, ENCAP_S)]
+    );
     assert_eq!(t.add(&mut x, k, FA1, ENCAP_M), Ok(vec![FA2]));
     assert_eq!(exits_of(&t, &x, MH1), [(FA1, ENCAP_M)]);
     assert_eq!(x.get(FA1).map(|e| (e.refs, e.maxpmtu)), Some((1, 900)));
@@ -82,7 +90,10 @@ fn removal_of_a_pair_a_target_and_all() {
     for (mh, fa) in [(MH1, FA1), (MH1, FA2), (MH3, FA1), (DEFAULT_ADDR, FA3)] {
         t.add(&mut x, Key::host(mh), fa, ENCAP_S).unwrap();
     }
-    assert_eq!(t.remove_exit(&mut x, Key::host(MH1), FA3), Err(Errno::ENXIO));
+    assert_eq!(
+        t.remove_exit(&mut x, Key::host(MH1), FA3),
+        Err(Errno::ENXIO)
+    );
     assert_eq!(t.remove_exit(&mut x, Key::host(9), FA1), Err(Errno::ENXIO));
     t.remove_exit(&mut x, Key::host(MH1), FA1).unwrap();
     assert_eq!(exits_of(&t, &x, MH1), [(FA2, ENCAP_S)]);
@@ -101,10 +112,17 @@ fn own_address_then_longest_prefix_then_default() {
     let (mut t, mut x) = (EncapTable::default(), ExitTable::default());
     let key = |a, m| Key::masked(a, m).unwrap();
     t.add(&mut x, DEFAULT_KEY, FA1, 0).unwrap();
-    t.add(&mut x, key(0x0a00_0000, 0xff00_0000), FA2, 0).unwrap();
-    t.add(&mut x, key(0x0a01_0000, 0xffff_0000), FA3, 0).unwrap();
+    t.add(&mut x, key(0x0a00_0000, 0xff00_0000), FA2, 0)
+        .unwrap();
+    t.add(&mut x, key(0x0a01_0000, 0xffff_0000), FA3, 0)
+        .unwrap();
     t.add(&mut x, Key::host(MH1), FA3 + 1, 0).unwrap();
-    for (dst, exit) in [(MH1, FA3 + 1), (MH3, FA3), (0x0a02_0001, FA2), (0x0b00_0001, FA1)] {
+    for (dst, exit) in [
+        (MH1, FA3 + 1),
+        (MH3, FA3),
+        (0x0a02_0001, FA2),
+        (0x0b00_0001, FA1),
+    ] {
         assert_eq!(exits_of(&t, &x, dst), [(exit, 0)], "{dst:x}");
     }
     assert_eq!(t.lookup_heard(0x0b00_0001), None);
@@ -121,7 +139,10 @@ fn default_addr_is_no_address_that_a_datagram_goes_to() {
     assert!(d != 0 && d != u32::MAX);
     assert!(d >> 28 == 0xf, "class E: neither unicast nor multicast");
     for len in 1..=31 {
-        assert!(d & !prefix_mask(len) != !prefix_mask(len), "broadcast of a /{len}");
+        assert!(
+            d & !prefix_mask(len) != !prefix_mask(len),
+            "broadcast of a /{len}"
+        );
     }
 }
 
@@ -129,11 +150,18 @@ fn default_addr_is_no_address_that_a_datagram_goes_to() {
 fn targets_that_want_broadcasts_are_found_by_subnet() {
     // The decisions, B; RFC 2002 4.3.
     let (mut t, mut x) = (EncapTable::default(), ExitTable::default());
-    for (mh, flags) in [(MH1, ENCAP_B), (MH3, ENCAP_B | ENCAP_D), (0x0a01_0004, 0), (0x0b01_0001, ENCAP_B)] {
+    for (mh, flags) in [
+        (MH1, ENCAP_B),
+        (MH3, ENCAP_B | ENCAP_D),
+        (0x0a01_0004, 0),
+        (0x0b01_0001, ENCAP_B),
+    ] {
         t.add(&mut x, Key::host(mh), FA1, flags).unwrap();
     }
     let found = |t: &EncapTable| -> Vec<u32> {
-        t.wanting_broadcasts(0x0a01_0077, 0xffff_ff00).map(|(a, _)| a).collect()
+        t.wanting_broadcasts(0x0a01_0077, 0xffff_ff00)
+            .map(|(a, _)| a)
+            .collect()
     };
     assert_eq!(found(&t), [MH1, MH3]);
     t.add(&mut x, Key::host(MH1), FA1, 0).unwrap();
@@ -148,11 +176,16 @@ fn a_million_targets_with_eight_exits_are_compact() {
     let n = 100_000; // the million is in the benchmarks; the shape is the same
     for i in 0..n {
         for e in 0..8 {
-            t.add(&mut x, Key::host(0x0a00_0000 + i), FA1 + e, ENCAP_S).unwrap();
+            t.add(&mut x, Key::host(0x0a00_0000 + i), FA1 + e, ENCAP_S)
+                .unwrap();
         }
     }
     assert_eq!((t.len(), x.len()), (n as usize, 8));
-    assert!(t.bytes() / n as usize <= 2 * 64 + 26, "{} bytes", t.bytes() / n as usize);
+    assert!(
+        t.bytes() / n as usize <= 2 * 64 + 26,
+        "{} bytes",
+        t.bytes() / n as usize
+    );
 }
 
 #[derive(Clone, Debug)]
@@ -163,8 +196,10 @@ enum Op {
 }
 
 fn key() -> impl Strategy<Value = Key> {
-    (0u32..6, prop::sample::select(vec![32u8, 32, 24, 16, 8]))
-        .prop_map(|(i, len)| Key { addr: (0x0a00_0000 | i << 8 | i) & prefix_mask(len), len })
+    (0u32..6, prop::sample::select(vec![32u8, 32, 24, 16, 8])).prop_map(|(i, len)| Key {
+        addr: (0x0a00_0000 | i << 8 | i) & prefix_mask(len),
+        len,
+    })
 }
 
 fn op() -> impl Strategy<Value = Op> {

@@ -1,0 +1,507 @@
+//! What all instances of vtunl share: the three tables, the policy, the counters.
+//!
+//! ```text
+//!   any instance ── ioctl ──► Tables::command ──► encap_table ── texit_table
+//!                             (by number)         decap_table    event list
+//!                                                 policy, stats
+//! ```
+//!
+//! The commands of Table 3 and the extensions are functions of the tables, the argument's
+//! bytes and the time: what a stream adds to them is in `personality.rs`.
+//!
+//! Spec: the paper, section 3, Table 3; the decisions, "Behaviour".
+//! Kept: a command that fails has changed nothing.
+//! Differs: a dump is limited to the 64 KiB of an I_STR; the extended ones take the number
+//! of entries to skip in the buffer's first word, and so give a large table in pieces.
+
+use std::time::Duration;
+
+use streams::{Errno, QRef};
+
+use crate::decap_table::{DECAP_IF_EITHER, DecapTable};
+use crate::encap::{Df, Policy};
+use crate::encap_table::{DEFAULT_ADDR, DEFAULT_KEY, ENCAP_G, ENCAP_M, EncapTable};
+use crate::ioctl::*;
+use crate::lifetime::{Binding, EventList, Notice};
+use crate::prefix_map::Key;
+use crate::soft_state::Limiter;
+use crate::texit_table::{ExitTable, GreOptions, PMTU_FLOOR, TExit};
+use crate::why::Stats;
+
+/// What the instances share.
+#[derive(Default)]
+pub struct Tables {
+    /// Targets.
+    pub encap: EncapTable,
+    /// Exits.
+    pub exits: ExitTable,
+    /// Who is decapsulated.
+    pub decap: DecapTable,
+    /// Bindings that end.
+    pub lifetimes: EventList,
+    /// How outer headers are made.
+    pub policy: Policy,
+    /// Counters.
+    pub stats: Stats,
+    /// The debug level, 0 to 3.
+    pub debug: u8,
+    /// ICMP errors that may be sent.
+    pub limiter: Limiter,
+    /// Which instance has subscribed to which protocol.
+    pub subscribers: Vec<(u8, QRef)>,
+    /// Every instance, by its read queue.
+    pub instances: Vec<QRef>,
+    /// The instances marked by VTUNL_NOTIFY.
+    pub notify: Vec<QRef>,
+    /// Notifications made.
+    pub notices: u32,
+    /// The instance that has the timer of the event list, and when it is due.
+    pub timer: Option<(QRef, Duration)>,
+}
+
+/// Bytes of a name in VTUNL_STATS.
+pub const STAT_NAME: usize = 48;
+
+impl Tables {
+    /// Does a global command; the answer is the argument that goes back to the user.
+    ///
+    /// # Errors
+    /// EINVAL for what no command is, or a wrong length or value; else as the command.
+    pub fn command(&mut self, cmd: i32, arg: &[u8], now: Duration) -> Result<Vec<u8>, Errno> {
+        let row = row(cmd).filter(|r| !r.instance).ok_or(Errno::EINVAL)?;
+        if !row.arg.takes(arg.len()) {
+            return Err(Errno::EINVAL);
+        }
+        match cmd {
+            VTUNL_ENCAP_ADD => self.encap_add(&Req::parse(arg)?, now).map(|()| vec![]),
+            VTUNL_ENCAP_REM => self.encap_rem(&Req::parse(arg)?).map(|()| vec![]),
+            VTUNL_ENCAP_OK => {
+                let q = Req::parse(arg)?;
+                let hit = self.encap.lookup(q.target_addr).ok_or(Errno::ENXIO)?;
+                debug_assert!(hit.count() > 0, "a target without exits");
+                Ok(vec![])
+            }
+            VTUNL_ENCAP_SIZE => Ok(int(self.encap_size())),
+            VTUNL_ENCAP_GET => self.encap_get(arg.len(), now),
+            VTUNL_DECAP_ADD => self.decap_add(&Req::parse(arg)?).map(|()| vec![]),
+            VTUNL_DECAP_REM => self.decap_rem(&Req::parse(arg)?).map(|()| vec![]),
+            VTUNL_DECAP_OK => {
+                let q = Req::parse(arg)?;
+                self.decap
+                    .flags(q.target_addr)
+                    .ok_or(Errno::ENXIO)
+                    .map(|_| vec![])
+            }
+            VTUNL_DECAP_SIZE => Ok(int(self.decap_size())),
+            VTUNL_DECAP_GET => self.decap_get(arg.len()),
+            VTUNL_DEBUG_SET => match Reader(arg).u32()? {
+                n @ 0..=3 => {
+                    self.debug = n as u8;
+                    Ok(vec![])
+                }
+                _ => Err(Errno::EINVAL),
+            },
+            VTUNL_DEBUG_GET => Ok(int(self.debug.into())),
+            VTUNL_MAXPMTU_SET => {
+                let q = Req::parse(arg)?;
+                if q.mtu_bound < PMTU_FLOOR {
+                    return Err(Errno::EINVAL);
+                }
+                self.exits
+                    .get_mut(q.address)
+                    .ok_or(Errno::ENXIO)?
+                    .set_bound(q.mtu_bound);
+                Ok(vec![])
+            }
+            VTUNL_MAXPMTU_GET => {
+                let mut q = Req::parse(arg)?;
+                q.mtu_bound = self.exits.get(q.address).ok_or(Errno::ENXIO)?.maxpmtu;
+                Ok(q.emit()[..arg.len()].to_vec())
+            }
+            VTUNL_STATS => self.stats_get(arg),
+            VTUNL_ENCAP_GETX => self.encap_getx(arg, now),
+            VTUNL_EXIT_GETX => self.exit_getx(arg, now),
+            VTUNL_DECAP_GETX => self.decap_getx(arg),
+            VTUNL_POLICY_SET => self.policy_set(arg).map(|()| vec![]),
+            VTUNL_POLICY_GET => {
+                let p = &self.policy;
+                let df = u8::from(p.df == Df::Always);
+                Ok(vec![
+                    p.ttl,
+                    u8::from(p.ecn_compat),
+                    p.pipe.unwrap_or(0xff),
+                    df,
+                ])
+            }
+            VTUNL_EXIT_SET => self.exit_set(&ExitReq::parse(arg)?).map(|()| vec![]),
+            VTUNL_SOURCE_ADD => {
+                let q = Req::parse(arg)?;
+                unicast(q.address)?;
+                self.decap.add_source(Key::masked(q.address, q.addr_mask)?);
+                Ok(vec![])
+            }
+            VTUNL_SOURCE_REM => {
+                let q = Req::parse(arg)?;
+                self.decap
+                    .remove_source(Key::masked(q.address, q.addr_mask)?)
+                    .map(|()| vec![])
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn encap_add(&mut self, q: &Req, now: Duration) -> Result<(), Errno> {
+        let key = q.target()?;
+        legal_target(key)?;
+        unicast(q.t_exit_addr)?;
+        // The decisions, M and G: one encapsulation or the other.
+        if q.encap_flags & ENCAP_M != 0 && q.encap_flags & ENCAP_G != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let gone = self
+            .encap
+            .add(&mut self.exits, key, q.t_exit_addr, q.encap_flags)?;
+        for exit in gone {
+            self.lifetimes.set(Binding { key, exit }, None);
+        }
+        let end = (q.lifetime != 0).then(|| now + Duration::from_secs(q.lifetime.into()));
+        self.lifetimes.set(
+            Binding {
+                key,
+                exit: q.t_exit_addr,
+            },
+            end,
+        );
+        Ok(())
+    }
+
+    fn encap_rem(&mut self, q: &Req) -> Result<(), Errno> {
+        // The paper, Table 3: "If vr_target_addr is 0, cancel all encapsulation services".
+        if q.target_addr == 0 && q.target_mask == 0 {
+            self.encap.clear(&mut self.exits);
+            self.lifetimes.clear();
+            return Ok(());
+        }
+        let key = q.target()?;
+        if q.t_exit_addr != 0 {
+            self.encap
+                .remove_exit(&mut self.exits, key, q.t_exit_addr)?;
+            self.lifetimes.set(
+                Binding {
+                    key,
+                    exit: q.t_exit_addr,
+                },
+                None,
+            );
+            return Ok(());
+        }
+        for exit in self.encap.remove(&mut self.exits, key)? {
+            self.lifetimes.set(Binding { key, exit }, None);
+        }
+        Ok(())
+    }
+
+    fn decap_add(&mut self, q: &Req) -> Result<(), Errno> {
+        // The paper, Table 3: "A zero target enables decapsulation of ALL datagrams."
+        if q.target_addr == 0 && q.target_mask == 0 {
+            if q.decap_flags & !DECAP_IF_EITHER != 0 {
+                return Err(Errno::EINVAL);
+            }
+            self.decap.all = true;
+            return Ok(());
+        }
+        self.decap.add(q.target()?, q.decap_flags)
+    }
+
+    fn decap_rem(&mut self, q: &Req) -> Result<(), Errno> {
+        if q.target_addr == 0 && q.target_mask == 0 {
+            self.decap.all = false;
+            return Ok(());
+        }
+        self.decap.remove(q.target()?)
+    }
+
+    /// Takes out the bindings whose lifetime has ended, and says so to who wants to know.
+    pub fn expire(&mut self, now: Duration) -> Option<Notice> {
+        let mut expired = Vec::new();
+        while let Some(b) = self.lifetimes.pop_due(now) {
+            if self
+                .encap
+                .remove_exit(&mut self.exits, b.key, b.exit)
+                .is_ok()
+            {
+                self.stats.expired += 1;
+                expired.push(b);
+            }
+        }
+        if expired.is_empty() {
+            return None;
+        }
+        self.notices = self.notices.wrapping_add(1);
+        Some(Notice {
+            number: self.notices,
+            expired,
+        })
+    }
+
+    fn encap_size(&self) -> u32 {
+        let targets: usize = self.encap.iter().map(|(_, hit)| 8 + 4 * hit.count()).sum();
+        (8 + targets + 4 + 10 * self.exits.len()) as u32
+    }
+
+    /// The paper's buffer, field by field.
+    fn encap_get(&mut self, room: usize, now: Duration) -> Result<Vec<u8>, Errno> {
+        let size = self.encap_size() as usize;
+        if room < size {
+            return Err(Errno::ENOSPC);
+        }
+        self.exits.age(now);
+        let mut w = Writer::new(size);
+        w.u32(size as u32).u32(self.encap.len() as u32);
+        for (key, hit) in self.encap.iter() {
+            w.addr(key.addr).u32(hit.count() as u32);
+            for (id, _) in self.encap.exits(hit) {
+                w.addr(self.exits.at(id).map_or(0, |x| x.addr));
+            }
+        }
+        w.u32(self.exits.len() as u32);
+        for x in self.exits.iter() {
+            w.addr(x.addr).u16(x.pmtu).u16(x.maxpmtu).u16(x.state);
+        }
+        debug_assert_eq!(w.0.len(), size);
+        Ok(w.0)
+    }
+
+    fn decap_size(&self) -> u32 {
+        (12 + 6 * self.decap.len()) as u32
+    }
+
+    fn decap_get(&self, room: usize) -> Result<Vec<u8>, Errno> {
+        let size = self.decap_size() as usize;
+        if room < size {
+            return Err(Errno::ENOSPC);
+        }
+        let mut w = Writer::new(size);
+        w.u32(size as u32)
+            .u32(self.decap.all.into())
+            .u32(self.decap.len() as u32);
+        for (key, flags) in self.decap.iter() {
+            w.addr(key.addr).u16(flags);
+        }
+        Ok(w.0)
+    }
+
+    fn stats_get(&self, arg: &[u8]) -> Result<Vec<u8>, Errno> {
+        let rows = self.stats.rows();
+        paged(
+            arg,
+            rows.into_iter().map(|(name, value)| {
+                let mut w = Writer::new(STAT_NAME + 8);
+                let mut field = [0; STAT_NAME];
+                for (to, from) in field.iter_mut().zip(name.bytes().take(STAT_NAME - 1)) {
+                    *to = from;
+                }
+                w.bytes(&field).u64(value);
+                w.0
+            }),
+            &[],
+        )
+    }
+
+    fn encap_getx(&self, arg: &[u8], now: Duration) -> Result<Vec<u8>, Errno> {
+        paged(
+            arg,
+            self.encap.iter().map(|(key, hit)| {
+                let (datagrams, octets) = self.encap.counts(hit);
+                let mut w = Writer::new(28 + 12 * hit.count());
+                w.addr(key.addr)
+                    .addr(key.mask())
+                    .u32(hit.count() as u32)
+                    .u64(datagrams)
+                    .u64(octets);
+                for (id, flags) in self.encap.exits(hit) {
+                    let exit = self.exits.at(id).map_or(0, |x| x.addr);
+                    let left = self.lifetimes.remaining(Binding { key, exit }, now);
+                    w.addr(exit).u16(flags).u16(0).u32(left);
+                }
+                w.0
+            }),
+            &[],
+        )
+    }
+
+    fn exit_getx(&mut self, arg: &[u8], now: Duration) -> Result<Vec<u8>, Errno> {
+        self.exits.age(now);
+        paged(
+            arg,
+            self.exits.iter().map(|x| {
+                let (flags, key) = gre_flags(x);
+                let mut w = Writer::new(40);
+                w.addr(x.addr)
+                    .u32(x.refs)
+                    .u16(x.pmtu)
+                    .u16(x.maxpmtu)
+                    .u16(x.state);
+                w.bytes(&[x.ttl, 0])
+                    .u64(x.datagrams)
+                    .u64(x.octets)
+                    .u32(flags)
+                    .u32(key);
+                w.0
+            }),
+            &[],
+        )
+    }
+
+    fn decap_getx(&self, arg: &[u8]) -> Result<Vec<u8>, Errno> {
+        let mut tail = Writer::new(0);
+        tail.u32(self.decap.sources().count() as u32);
+        for k in self.decap.sources() {
+            tail.addr(k.addr).addr(k.mask());
+        }
+        let mut out = paged(
+            arg,
+            self.decap.iter().map(|(key, flags)| {
+                let mut w = Writer::new(12);
+                w.addr(key.addr).addr(key.mask()).u32(flags.into());
+                w.0
+            }),
+            &tail.0,
+        )?;
+        // vtunldecapall stands between the size and the number of targets.
+        out.splice(4..4, u32::from(self.decap.all).to_ne_bytes());
+        let size = out.len() as u32;
+        out[..4].copy_from_slice(&size.to_ne_bytes());
+        if out.len() > arg.len() {
+            return Err(Errno::ENOSPC);
+        }
+        Ok(out)
+    }
+
+    fn policy_set(&mut self, arg: &[u8]) -> Result<(), Errno> {
+        let &[ttl, ecn, dscp, df] = arg else {
+            return Err(Errno::EINVAL);
+        };
+        if ttl == 0 || ecn > 1 || (dscp > 63 && dscp != 0xff) || df > 1 {
+            return Err(Errno::EINVAL);
+        }
+        self.policy = Policy {
+            ttl,
+            ecn_compat: ecn == 1,
+            pipe: (dscp != 0xff).then_some(dscp),
+            df: if df == 1 { Df::Always } else { Df::Copy },
+        };
+        Ok(())
+    }
+
+    fn exit_set(&mut self, q: &ExitReq) -> Result<(), Errno> {
+        if q.flags & !(GRE_CHECKSUM | GRE_KEY | GRE_SEQUENCE) != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let x = self.exits.get_mut(q.addr).ok_or(Errno::ENXIO)?;
+        x.ttl = q.ttl;
+        let has = |bit| q.flags & bit != 0;
+        x.gre = (q.flags != 0).then(|| {
+            Box::new(GreOptions {
+                checksum: has(GRE_CHECKSUM),
+                key: has(GRE_KEY).then_some(q.key),
+                sequence: has(GRE_SEQUENCE).then_some(0),
+                received: None,
+            })
+        });
+        Ok(())
+    }
+}
+
+fn gre_flags(x: &TExit) -> (u32, u32) {
+    let Some(o) = x.gre.as_deref() else {
+        return (0, 0);
+    };
+    let bit = |has: bool, bit: u32| if has { bit } else { 0 };
+    let flags = bit(o.checksum, GRE_CHECKSUM)
+        | bit(o.key.is_some(), GRE_KEY)
+        | bit(o.sequence.is_some(), GRE_SEQUENCE);
+    (flags, o.key.unwrap_or(0))
+}
+
+/// Size, number of entries, entries: as many as fit, the first ones skipped as the
+/// buffer's first word says. ENOSPC if not even one fits where there is one.
+fn paged(
+    arg: &[u8],
+    entries: impl Iterator<Item = Vec<u8>>,
+    tail: &[u8],
+) -> Result<Vec<u8>, Errno> {
+    let skip = Reader(arg).u32()? as usize;
+    let mut w = Writer::new(arg.len());
+    w.u32(0).u32(0);
+    let mut count = 0u32;
+    for e in entries.skip(skip) {
+        if w.0.len() + e.len() + tail.len() > arg.len() {
+            if count == 0 {
+                return Err(Errno::ENOSPC);
+            }
+            break;
+        }
+        w.bytes(&e);
+        count += 1;
+    }
+    w.bytes(tail);
+    if w.0.len() > arg.len() {
+        return Err(Errno::ENOSPC);
+    }
+    let size = w.0.len() as u32;
+    w.0[..4].copy_from_slice(&size.to_ne_bytes());
+    w.0[4..8].copy_from_slice(&count.to_ne_bytes());
+    Ok(w.0)
+}
+
+/// EINVAL unless datagrams can go to such a target: any unicast, multicast or broadcast
+/// address, a prefix, or the default entry; 0 means something else.
+fn legal_target(key: Key) -> Result<(), Errno> {
+    let a = key.addr;
+    let reserved = a >> 28 == 0xf && a != u32::MAX && a != DEFAULT_ADDR;
+    let bad = key.len == 32 && (a == 0 || a >> 24 == 127 || reserved);
+    if bad || (key.len < 32 && a == DEFAULT_KEY.addr) {
+        Err(Errno::EINVAL)
+    } else {
+        Ok(())
+    }
+}
+
+/// EINVAL unless one host can have the address.
+fn unicast(a: u32) -> Result<(), Errno> {
+    let bad = a >> 24 == 0 || a >> 24 == 127 || a >> 28 >= 0xe;
+    if bad { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
+fn int(n: u32) -> Vec<u8> {
+    n.to_ne_bytes().to_vec()
+}
+
+/// Puts fields at the end of a buffer.
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn new(size: usize) -> Writer {
+        Writer(Vec::with_capacity(size))
+    }
+    fn bytes(&mut self, b: &[u8]) -> &mut Writer {
+        self.0.extend_from_slice(b);
+        self
+    }
+    fn u16(&mut self, v: u16) -> &mut Writer {
+        self.bytes(&v.to_ne_bytes())
+    }
+    fn u32(&mut self, v: u32) -> &mut Writer {
+        self.bytes(&v.to_ne_bytes())
+    }
+    fn u64(&mut self, v: u64) -> &mut Writer {
+        self.bytes(&v.to_ne_bytes())
+    }
+    fn addr(&mut self, v: u32) -> &mut Writer {
+        self.bytes(&v.to_be_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -33,14 +33,16 @@ use crate::trace::Trace;
 
 /// Queues in a page.
 const PAGE: u32 = 8;
+/// Bytes of stack that nested put procedures may use before messages are deferred.
+const STACK: usize = 256 * 1024;
 
 /// The plain data of a domain. Whoever holds `&mut Domain` is alone in it.
 pub struct Domain {
     pages: Vec<Option<Box<[Slot; PAGE as usize]>>>,
     /// Free pairs, by their even number.
     free: Vec<u32>,
-    /// Put procedures on the stack now.
-    pub(crate) depth: u32,
+    /// The address below which the stack counts as deep.
+    stack_limit: usize,
     /// Messages whose hop waits for a shallower stack.
     pub(crate) deferred: VecDeque<(QRef, Msg)>,
     /// Queues whose service procedure is to run.
@@ -103,6 +105,7 @@ impl DomainCell {
                 unreachable!("entered twice")
             };
             dom.entry_time = None;
+            dom.stack_limit = stack_here().saturating_sub(STACK);
             let r = f(&mut dom);
             if !dom.env.stepped() {
                 dom.run();
@@ -153,7 +156,7 @@ impl Domain {
         Domain {
             pages: Vec::new(),
             free: Vec::new(),
-            depth: 0,
+            stack_limit: 0,
             deferred: VecDeque::new(),
             runq: VecDeque::new(),
             timers: BTreeMap::new(),
@@ -199,6 +202,12 @@ impl Domain {
         self.wakers.append(&mut other.wakers);
         self.trace.absorb(&mut other.trace);
         self.published_due = None;
+    }
+
+    /// Is so much stack used since the entry that a hop should wait instead of nest?
+    #[inline]
+    pub(crate) fn stack_is_deep(&self) -> bool {
+        stack_here() < self.stack_limit
     }
 
     /// The slot of a queue. The framework only keeps numbers of queues that live here; a
@@ -425,6 +434,13 @@ impl Domain {
             .or_default() += 1;
         self.pool.free(mp);
     }
+}
+
+/// About where the stack is now: the address of a local, never followed.
+#[inline(always)]
+fn stack_here() -> usize {
+    let here = 0u8;
+    std::ptr::from_ref(&here).addr()
 }
 
 #[cold]

@@ -97,11 +97,12 @@ impl Perimeter {
 
 /// Who is inside a perimeter, and who waits.
 #[derive(Default)]
+#[repr(C)]
 pub(crate) struct Waiting {
-    /// Someone is inside exclusively.
-    excl: bool,
     /// How many are inside together.
     shared: u32,
+    /// Someone is inside exclusively.
+    excl: bool,
     /// The syncq: first come, first served.
     waiters: VecDeque<Event>,
 }

@@ -14,9 +14,6 @@ use crate::domain::Domain;
 use crate::message::Msg;
 use crate::queue::{NONE, flag};
 
-/// Nested put procedures before messages are deferred instead of called.
-const DEEP: u32 = 96;
-
 impl Domain {
     /// putnext(9F).
     #[inline]
@@ -32,11 +29,9 @@ impl Domain {
     #[inline]
     pub(crate) fn put(&mut self, idx: u32, mp: Msg) {
         let s = self.slot(idx);
-        if s.flag & flag::QSLOW == 0 && self.depth < DEEP {
+        if s.flag & flag::QSLOW == 0 && !self.stack_is_deep() {
             let putp = s.putp;
-            self.depth += 1;
             putp(self, idx, mp);
-            self.depth -= 1;
         } else {
             self.put_guarded(idx, mp);
         }
@@ -47,14 +42,12 @@ impl Domain {
     fn put_guarded(&mut self, idx: u32, mp: Msg) {
         let s = self.slot(idx);
         let special = flag::QTRACE | flag::QWAIT | flag::QPUTSHARED;
-        if s.flag & special == 0 && s.outer == NONE && s.inner != NONE && self.depth < DEEP {
+        if s.flag & special == 0 && s.outer == NONE && s.inner != NONE && !self.stack_is_deep() {
             let (putp, inner) = (s.putp, s.inner);
             let p = &mut self.slot_mut(inner).perim;
             if p.is_free() {
                 p.take();
-                self.depth += 1;
                 putp(self, idx, mp);
-                self.depth -= 1;
                 let p = &mut self.slot_mut(inner).perim;
                 p.give_back();
                 if p.has_waiters() {
@@ -73,7 +66,7 @@ impl Domain {
             self.trace_put(idx, &mut mp);
         }
         let s = self.slot(idx);
-        if self.depth >= DEEP || (s.nsync > 0 && s.inner == NONE && s.outer == NONE) {
+        if self.stack_is_deep() || (s.nsync > 0 && s.inner == NONE && s.outer == NONE) {
             return self.defer(idx, mp);
         }
         let shared = s.has(flag::QPUTSHARED);
@@ -88,9 +81,7 @@ impl Domain {
     pub(crate) fn call_put(&mut self, idx: u32, mp: Msg) {
         let s = self.slot(idx);
         let (putp, waited) = (s.putp, s.has(flag::QWAIT));
-        self.depth += 1;
         putp(self, idx, mp);
-        self.depth -= 1;
         if waited {
             self.wake_head_of(idx);
         }

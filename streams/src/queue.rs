@@ -82,9 +82,10 @@ pub enum Flush {
     All,
 }
 
-/// One queue in its slot.
+/// One queue in its slot: 256 bytes, so that finding it is a shift, and what a hop reads
+/// is in its first cache line.
+#[repr(C, align(64))]
 pub(crate) struct Slot {
-    // What a hop reads stands together.
     pub putp: PutFn,
     pub next: u32,
     pub flag: u32,
@@ -95,6 +96,8 @@ pub(crate) struct Slot {
     pub generation: u32,
     /// The slot that holds what all instances of the module share.
     pub modslot: u32,
+    /// Who is inside the perimeter that this slot holds, and who waits for it.
+    pub perim: Waiting,
     pub ops: &'static Ops,
     /// The name it was registered under (`mi_idname`).
     pub name: &'static str,
@@ -111,13 +114,13 @@ pub(crate) struct Slot {
     pub maxpsz: i64,
     pub bands: Vec<QBand>,
 
-    /// Who is inside the perimeter that this slot holds, and who waits for it.
-    pub perim: Waiting,
     /// Messages for this queue that wait on a syncq.
     pub nsync: u32,
     /// The stream that the queue is part of.
     pub stream: u32,
 }
+
+const _: () = assert!(size_of::<Slot>() == 256);
 
 impl Slot {
     pub fn empty() -> Slot {

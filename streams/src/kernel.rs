@@ -24,7 +24,7 @@ use crate::message::Cred;
 use crate::module::Module;
 use crate::process::Process;
 use crate::queue::flag;
-use crate::registry::{ModInfoRow, Registry};
+use crate::registry::{ModInfoRow, Registry, State};
 use crate::sched::Timer;
 use crate::show::StackView;
 use crate::trace::Event;
@@ -262,7 +262,10 @@ impl Kernel {
     /// # Errors
     /// EEXIST: the name is taken. EINVAL: the perimeter is none that Solaris loads.
     pub fn add_drv<M: Module>(&self) -> Result<u32, Errno> {
-        self.env.registry.write().add_drv::<M>(M::INFO.name, None)
+        self.env
+            .registry
+            .write()
+            .add_drv::<M>(M::INFO.name, State::Default)
     }
     /// add_drv(1M) under another name, with a start value for what its instances share.
     ///
@@ -273,14 +276,20 @@ impl Kernel {
         name: &'static str,
         shared: M::Shared,
     ) -> Result<u32, Errno> {
-        self.env.registry.write().add_drv::<M>(name, Some(shared))
+        self.env
+            .registry
+            .write()
+            .add_drv::<M>(name, State::Start(shared))
     }
     /// Makes a module known to I_PUSH under its own name.
     ///
     /// # Errors
     /// As [`Kernel::add_drv`].
     pub fn add_mod<M: Module>(&self) -> Result<(), Errno> {
-        self.env.registry.write().add_mod::<M>(M::INFO.name, None)
+        self.env
+            .registry
+            .write()
+            .add_mod::<M>(M::INFO.name, State::Default)
     }
     /// A module with a start value for what its instances share.
     ///
@@ -291,7 +300,31 @@ impl Kernel {
         name: &'static str,
         shared: M::Shared,
     ) -> Result<(), Errno> {
-        self.env.registry.write().add_mod::<M>(name, Some(shared))
+        self.env
+            .registry
+            .write()
+            .add_mod::<M>(name, State::Start(shared))
+    }
+    /// A driver that shares its state with the module or driver named `with`: /dev/udp
+    /// with ip.
+    ///
+    /// # Errors
+    /// As [`Kernel::add_drv`]; EINVAL: there is no `with`, or its state has another type.
+    pub fn add_drv_sharing<M: Module>(&self, name: &'static str, with: &str) -> Result<u32, Errno> {
+        self.env
+            .registry
+            .write()
+            .add_drv::<M>(name, State::With(with))
+    }
+    /// A module that shares its state with the module or driver named `with`.
+    ///
+    /// # Errors
+    /// As [`Kernel::add_drv_sharing`].
+    pub fn add_mod_sharing<M: Module>(&self, name: &'static str, with: &str) -> Result<(), Errno> {
+        self.env
+            .registry
+            .write()
+            .add_mod::<M>(name, State::With(with))
     }
     /// rem_drv(1M).
     ///

@@ -27,19 +27,36 @@ pub(crate) struct Entry {
     pub name: &'static str,
     pub ops: &'static Ops,
     ty: TypeId,
+    home: Arc<Home>,
+    /// Instances open now.
+    pub opens: AtomicU32,
+}
+
+/// What all instances of a module share, and of other modules that share it with them.
+struct Home {
+    ty: TypeId,
     /// The start value of the shared state, until the first open takes it.
     start: Mutex<Option<Box<dyn Any + Send>>>,
     /// Where all instances live, if they must live together.
-    home: Mutex<Option<Arc<DomainCell>>>,
+    cell: Mutex<Option<Arc<DomainCell>>>,
     modslot: AtomicU32,
-    /// Instances open now.
-    pub opens: AtomicU32,
+}
+
+impl Home {
+    fn of<M: Module>(start: Option<M::Shared>) -> Arc<Home> {
+        Arc::new(Home {
+            ty: TypeId::of::<M::Shared>(),
+            start: Mutex::new(start.map(|s| Box::new(s) as Box<dyn Any + Send>)),
+            cell: Mutex::new(None),
+            modslot: AtomicU32::new(NONE),
+        })
+    }
 }
 
 impl Entry {
     /// The slot that holds what the instances share; NONE if nothing.
     pub fn modslot(&self) -> u32 {
-        self.modslot.load(Ordering::Acquire)
+        self.home.modslot.load(Ordering::Acquire)
     }
 
     /// The domain that a stream with this module must be in: the module's own, made at
@@ -48,17 +65,17 @@ impl Entry {
         if !self.ops.one_domain {
             return None;
         }
-        let mut home = self.home.lock();
+        let mut home = self.home.cell.lock();
         if let Some(cell) = &*home {
             return Some(cell.root());
         }
         let cell = DomainCell::new(env);
-        let start = self.start.lock().take();
+        let start = self.home.start.lock().take();
         cell.with(|dom| {
             let even = dom.alloc_pair(0);
             dom.slot_mut(even).ptr = Some(start.unwrap_or_else(self.ops.shared));
             dom.slot_mut(even).name = self.name;
-            self.modslot.store(even, Ordering::Release);
+            self.home.modslot.store(even, Ordering::Release);
         });
         *home = Some(cell.clone());
         Some(cell)
@@ -92,6 +109,16 @@ pub struct ModInfoRow {
     pub opens: u32,
 }
 
+/// Where the shared state of a module comes from.
+pub(crate) enum State<'a, M: Module> {
+    /// `Default`.
+    Default,
+    /// This value.
+    Start(M::Shared),
+    /// What the module or driver of this name has.
+    With(&'a str),
+}
+
 /// Names to modules, majors to drivers, paths to nodes.
 #[derive(Default)]
 pub(crate) struct Registry {
@@ -113,7 +140,7 @@ impl Registry {
             .find(|e| e.name == name && e.ty == ty);
         if let Some(e) = known {
             if let Some(s) = start {
-                *e.start.lock() = Some(Box::new(s));
+                *e.home.start.lock() = Some(Box::new(s));
             }
             return e.clone();
         }
@@ -121,24 +148,67 @@ impl Registry {
             name,
             ops: ops::<M>(),
             ty,
-            start: Mutex::new(start.map(|s| Box::new(s) as Box<dyn Any + Send>)),
-            home: Mutex::new(None),
-            modslot: AtomicU32::new(NONE),
+            home: Home::of::<M>(start),
             opens: AtomicU32::new(0),
         })
+    }
+
+    fn entry_for<M: Module>(
+        &mut self,
+        name: &'static str,
+        state: State<'_, M>,
+    ) -> Result<Arc<Entry>, Errno> {
+        match state {
+            State::Default => Ok(self.entry::<M>(name, None)),
+            State::Start(s) => Ok(self.entry::<M>(name, Some(s))),
+            State::With(other) => self.sharing::<M>(name, other),
+        }
+    }
+
+    /// An entry of `M` that shares the state of the one named `with`: several protocols over
+    /// one stack. EINVAL if there is none, or its shared state has another type.
+    fn sharing<M: Module>(&self, name: &'static str, with: &str) -> Result<Arc<Entry>, Errno> {
+        let mut all = self
+            .drivers
+            .values()
+            .map(|d| &d.entry)
+            .chain(self.modules.values());
+        let home = all
+            .find(|e| e.name == with)
+            .map(|e| e.home.clone())
+            .ok_or(Errno::EINVAL)?;
+        if home.ty != TypeId::of::<M::Shared>() {
+            return Err(Errno::EINVAL);
+        }
+        let ty = TypeId::of::<M>();
+        let mut all = self
+            .drivers
+            .values()
+            .map(|d| &d.entry)
+            .chain(self.modules.values());
+        if let Some(e) = all.find(|e| e.name == name && e.ty == ty) {
+            return Ok(e.clone());
+        }
+        Ok(Arc::new(Entry {
+            name,
+            ops: ops::<M>(),
+            ty,
+            home,
+            opens: AtomicU32::new(0),
+        }))
     }
 
     /// add_drv(1M): a driver under a name, with the clone node `/dev/NAME`.
     pub fn add_drv<M: Module>(
         &mut self,
         name: &'static str,
-        start: Option<M::Shared>,
+        state: State<'_, M>,
     ) -> Result<u32, Errno> {
         M::PERIMETER.check()?;
         if self.drivers.values().any(|d| d.entry.name == name) {
             return Err(Errno::EEXIST);
         }
-        let entry = self.entry::<M>(name, start);
+        let entry = self.entry_for::<M>(name, state)?;
         self.last_major += 1;
         let major = self.last_major;
         self.drivers.insert(major, Driver { major, entry });
@@ -151,13 +221,13 @@ impl Registry {
     pub fn add_mod<M: Module>(
         &mut self,
         name: &'static str,
-        start: Option<M::Shared>,
+        state: State<'_, M>,
     ) -> Result<(), Errno> {
         M::PERIMETER.check()?;
         if self.modules.contains_key(name) {
             return Err(Errno::EEXIST);
         }
-        let entry = self.entry::<M>(name, start);
+        let entry = self.entry_for::<M>(name, state)?;
         self.modules.insert(name, entry);
         Ok(())
     }

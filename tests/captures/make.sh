@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Rebuilds the captures of this directory: traffic between two hosts that run the stack of
 # the kernel this script runs on. As root, or without privilege (it then enters a user
-# namespace by itself). Needs iproute2, iputils-ping, tcpdump, ethtool, python3.
+# namespace by itself). Needs iproute2, iputils-ping, dumpcap (of wireshark), ethtool, python3.
+# (tcpdump can't run in a user namespace: it insists on changing groups.)
 #
 #   linux-tun.pcap     raw IP       10.1.0.1 <-> 10.2.0.1, a TUN device each, mtu 1500
 #   linux-ether.pcap   Ethernet     192.0.2.1 <-> 192.0.2.2, a veth pair
@@ -109,16 +110,18 @@ else:
     tcp.shutdown(socket.SHUT_WR)
     while tcp.recv(65536):
         pass
+    udp.sendto(b"that is all", (addr, 5000))
 PY
 
 # capture FILE DEVICE ADDRESS: the traffic with b's ADDRESS, as a's DEVICE sees it
 capture() {
     local file=$1 dev=$2 addr=$3
-    mkfifo "$work/tcpdump.$dev" "$work/serve.$dev"
-    nsenter -n -t "$a" tcpdump -Z root --immediate-mode -U -q -n -i "$dev" -w "$out/$file" not ip6 \
-        2>"$work/tcpdump.$dev" &
+    mkfifo "$work/dumpcap.$dev" "$work/serve.$dev"
+    nsenter -n -t "$a" dumpcap -q -P -i "$dev" -f 'not ip6' -w "$work/$file" \
+        2>"$work/dumpcap.$dev" &
     local dump=$!
-    grep -q listening <"$work/tcpdump.$dev"
+    exec {said}<"$work/dumpcap.$dev"
+    grep -q ^File: <&"$said" # it is listening now
     in_host "$b" python3 "$work/talk.py" serve "$addr" >"$work/serve.$dev" &
     local serve=$!
     read -r _ <"$work/serve.$dev"
@@ -127,8 +130,11 @@ capture() {
     in_host "$a" ping -q -n -c 1 -s 0 "$addr"
     in_host "$a" python3 "$work/talk.py" call "$addr"
     wait "$serve"
-    kill "$dump" # it writes what it has and ends well
+    # Packets reach the file in blocks: the last to come is known by its words.
+    until grep -qa 'that is all' "$work/$file"; do :; done
+    kill "$dump"
     wait "$dump"
+    cp "$work/$file" "$out/"
 }
 capture linux-tun.pcap tun0 10.2.0.1
 capture linux-ether.pcap v0 192.0.2.2

@@ -4,7 +4,7 @@
 //!
 //! | to show | write | with |
 //! |---|---|---|
-//! | one rule of the manual | a case in `conformance/*.st` | the runner of text cases |
+//! | one rule of the manual | a case in `conformance/*.st` | [`scenario`], [`probe`] |
 //! | what a datagram became | a test in `tests/` | [`packets`] |
 //! | what was counted, and that nothing else was | the same | [`assert_delta!`] |
 //! | that the host's own stack agrees | a test in `tests/` | [`netns`] |
@@ -15,3 +15,5 @@
 pub mod delta;
 pub mod netns;
 pub mod packets;
+pub mod probe;
+pub mod scenario;

@@ -1,0 +1,805 @@
+//! The runner of conformance cases: text in, the emulated system calls made, what comes out
+//! compared.
+//!
+//! A case has a kernel of its own, with a clock set by hand: a call that has to wait makes
+//! time jump to the next timer, and one that nothing could ever end comes back as `sleeps`.
+//! Every case runs with service procedures in their order, and again in the orders of some
+//! seeds.
+//!
+//! ```text
+//!   %open  [n=]/dev/echo [O_NONBLOCK ..]   the descriptor is called n, `fd` if not named
+//!   %close @n   %dup m=@n   %use @n   %flags @n O_NONBLOCK   %pipe a b
+//!   %push  [m=]probe   %pop                a probe that is pushed is called m, else as its module
+//!   %write "abc" -> 3                      %read 10 -> "abc"
+//!   %put   [hipri] [band=1] [ctl="c"] ["data"]       putpmsg
+//!   %get   [hipri] [band=1] [ctl="c"] ["data"]       getpmsg(MSG_ANY): what is expected
+//!   %getpmsg any|hipri|band=N [ctlmax=N] [datamax=N] -> ctl="c" "data" MORECTL MOREDATA
+//!   %putmsg, %getmsg                       the same with RS_HIPRI or nothing
+//!   %poll  POLLIN|POLLOUT [timeout=2s] -> POLLIN
+//!   %ioctl I_NREAD -> 1 10                 return value, then what was copied out
+//!   %istr  CMD ["data"] [timeout=N] -> RVAL "data"
+//!   %link  [l=]@low -> $id   %plink   %unlink $id   %punlink MUXID_ALL
+//!   %emit  [@n] M_DATA "x"                 the probe at the bottom sends this up
+//!   %sees  [@n] [rd|wr] M_DATA "x", M_FLUSH FLUSHW       all that came to it; or `nothing`
+//!   %do    [@n] rd|wr CALL ..              a probe calls putq, getq, canputnext .. (probe.rs)
+//!   %after 2s CALL ..                      the same from a timeout
+//!   %answer [@n] ack|nak|copyin|copyout|hold|drop ..    to the next M_IOCTL
+//!   %reply  [@n] ack ..                    to one that is held
+//!   %set   [@n] [rd|wr] pass|sink|queue|echo|stop|go
+//!   %onopen ENXIO | minor=5                what the next open of a probe does
+//!   %life  open:probe:clone close:probe    opens and closes, in order
+//!   %proc  q uid=100   %as q   %exit q   %kill q SIGINT   %signals q SIGPOLL
+//!   %advance 15s   %took 15s               time passes; the last call took so long
+//! ```
+//!
+//! Without `->` a step must only succeed. `-> $x` keeps a value, or compares with the one
+//! kept; `-> _` is any. Behind `->` keys in any order; `band` and `flag` not named are 0.
+
+pub mod conformance;
+pub mod message;
+pub mod names;
+pub mod text;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use streams::sys::{MORECTL, MOREDATA, StrIoctl};
+use streams::{Config, Cred, Errno, Got, Ioctl, IoctlReply, Kernel, PollFd, Process, Sys, Which};
+
+use crate::probe::{self, Place, Side, show_time};
+use text::{Case, Step, Tok, show};
+
+/// What a step gave: words, or an error.
+type Outcome = Result<Vec<Tok>, Errno>;
+
+/// Why a step could not even be done: the case is written wrongly.
+type Wrong = String;
+
+/// Runs a case once.
+///
+/// # Errors
+/// Where it went another way: file, line, what was expected, what came.
+pub fn run(case: &Case, seed: u64) -> Result<(), String> {
+    let mut m = Machine::new(seed).map_err(|e| format!("{}: {e}", case.id()))?;
+    let r = case.steps.iter().try_for_each(|s| {
+        m.step(s).map_err(|why| {
+            let args = if s.args.is_empty() {
+                String::new()
+            } else {
+                format!(" {}", show(&s.args))
+            };
+            format!("{}.st:{}: %{}{args}: {why}", case.file, s.line, s.verb)
+        })
+    });
+    m.procs.values().for_each(|p| p.exit());
+    drop(m);
+    probe::reset();
+    r.map_err(|e| {
+        if seed == 0 {
+            e
+        } else {
+            format!("{e}\n(with service procedures in the order of seed {seed})")
+        }
+    })
+}
+
+struct Machine {
+    kernel: Kernel,
+    procs: BTreeMap<String, Arc<Process>>,
+    /// The process that makes the calls.
+    proc: String,
+    /// Descriptors by name: whose, and which.
+    fds: BTreeMap<String, (String, i32)>,
+    fd: String,
+    probes: BTreeMap<String, usize>,
+    vars: BTreeMap<String, Tok>,
+    took: Duration,
+}
+
+impl Machine {
+    fn new(seed: u64) -> Result<Machine, Wrong> {
+        let config = if seed == 0 {
+            Config::test()
+        } else {
+            Config::seeded(seed)
+        };
+        let kernel = Kernel::with_config(config).map_err(|e| e.to_string())?;
+        streams::register(&kernel).map_err(|e| e.to_string())?;
+        probe::register(&kernel).map_err(|e| e.to_string())?;
+        let init = Arc::new(kernel.process(Cred::ROOT));
+        probe::set_process(&init);
+        Ok(Machine {
+            kernel,
+            procs: BTreeMap::from([("init".to_owned(), init)]),
+            proc: "init".into(),
+            fds: BTreeMap::new(),
+            fd: "fd".into(),
+            probes: BTreeMap::new(),
+            vars: BTreeMap::new(),
+            took: Duration::ZERO,
+        })
+    }
+
+    fn step(&mut self, s: &Step) -> Result<(), Wrong> {
+        let args = self.substitute(&s.args)?;
+        // In these the arguments are what is expected.
+        let (outcome, expect) = match s.verb.as_str() {
+            "get" => (self.timed(|m| m.getpmsg(&[Tok::word("any")]))?, Some(&args)),
+            "sees" => return self.sees(&args),
+            "life" => (Ok(probe::take_life()), Some(&args)),
+            "took" => (Ok(vec![Tok::word(show_time(self.took))]), Some(&args)),
+            "signals" => {
+                let (p, rest) = self.named_proc(&args);
+                return self.compare(&rest, &Ok(self.signals(&p)?));
+            }
+            verb => (self.timed(|m| m.call(verb, &args))?, s.expect.as_ref()),
+        };
+        self.kernel.run_until_idle();
+        match expect {
+            Some(e) => self.compare(e, &outcome),
+            None => match outcome {
+                Ok(_) => Ok(()),
+                Err(e) => Err(format!("expected success, got {}", error_word(e))),
+            },
+        }
+    }
+
+    fn timed(
+        &mut self,
+        f: impl FnOnce(&mut Self) -> Result<Outcome, Wrong>,
+    ) -> Result<Outcome, Wrong> {
+        let from = self.kernel.now();
+        let r = f(self);
+        self.took = self.kernel.now() - from;
+        r
+    }
+
+    fn substitute(&self, args: &[Tok]) -> Result<Vec<Tok>, Wrong> {
+        args.iter()
+            .map(|t| match t {
+                Tok::Word(w) if w.starts_with('$') => self
+                    .vars
+                    .get(w)
+                    .cloned()
+                    .ok_or_else(|| format!("{w} has no value yet")),
+                t => Ok(t.clone()),
+            })
+            .collect()
+    }
+
+    fn compare(&mut self, expect: &[Tok], got: &Outcome) -> Result<(), Wrong> {
+        let got = match got {
+            Ok(v) => v.clone(),
+            Err(e) => vec![Tok::word(error_word(*e))],
+        };
+        if matches(expect, &got, &mut self.vars) {
+            Ok(())
+        } else {
+            Err(format!("expected {}, got {}", show(expect), show(&got)))
+        }
+    }
+
+    // ---- who is meant ----
+
+    /// The descriptor that the arguments begin with, else the current one; and the rest.
+    fn on_fd<'a>(&self, args: &'a [Tok]) -> Result<(Arc<Process>, i32, &'a [Tok]), Wrong> {
+        let (name, rest) = at_name(args).unwrap_or((&self.fd, args));
+        let (owner, fd) = match self.fds.get(name) {
+            Some(f) => f.clone(),
+            None if name == "closed" => (self.proc.clone(), 1000),
+            None => return Err(format!("no descriptor is called {name}")),
+        };
+        Ok((self.process(&owner)?, fd, rest))
+    }
+
+    fn process(&self, name: &str) -> Result<Arc<Process>, Wrong> {
+        self.procs
+            .get(name)
+            .cloned()
+            .ok_or_else(|| format!("no process is called {name}"))
+    }
+
+    fn named_proc(&self, args: &[Tok]) -> (String, Vec<Tok>) {
+        match args.split_first() {
+            Some((Tok::Word(p), rest)) if self.procs.contains_key(p) => (p.clone(), rest.to_vec()),
+            _ => (self.proc.clone(), args.to_vec()),
+        }
+    }
+
+    /// The probe and side that the arguments begin with, else the driver of the current
+    /// descriptor.
+    fn on_probe<'a>(&self, args: &'a [Tok]) -> Result<(usize, Option<Side>, &'a [Tok]), Wrong> {
+        let (name, rest) = at_name(args).unwrap_or((&self.fd, args));
+        let id = *self
+            .probes
+            .get(name)
+            .ok_or_else(|| format!("no probe is called {name}"))?;
+        Ok(match rest.first() {
+            Some(t) if t.is("rd") => (id, Some(Side::Rd), &rest[1..]),
+            Some(t) if t.is("wr") => (id, Some(Side::Wr), &rest[1..]),
+            _ => (id, None, rest),
+        })
+    }
+
+    /// Gives a name to the first probe made since `from` that stands in this place.
+    fn adopt(&mut self, from: usize, at: Place, name: &str) {
+        if let Some(id) = (from..probe::next_id()).find(|i| probe::place(*i) == at) {
+            self.probes.insert(name.into(), id);
+        }
+    }
+
+    // ---- the calls ----
+
+    fn call(&mut self, verb: &str, args: &[Tok]) -> Result<Outcome, Wrong> {
+        Ok(match verb {
+            "open" => return self.open(args),
+            "close" => {
+                let (p, fd, _) = self.on_fd(args)?;
+                p.close(fd).map(nothing)
+            }
+            "use" => {
+                let (name, _) = at_name(args).ok_or("%use @name")?;
+                self.fd = name.to_owned();
+                Ok(Vec::new())
+            }
+            "dup" => {
+                let [Tok::Key(name, from)] = args else {
+                    return Err("%dup new=@old".into());
+                };
+                let (p, fd, _) = self.on_fd(std::slice::from_ref(&**from))?;
+                p.dup(fd).map(|new| {
+                    self.fds.insert(name.clone(), (self.proc.clone(), new));
+                    Vec::new()
+                })
+            }
+            "flags" => {
+                let (p, fd, rest) = self.on_fd(args)?;
+                p.set_flags(fd, flags(rest)?).map(nothing)
+            }
+            "pipe" => {
+                let [Tok::Word(a), Tok::Word(b)] = args else {
+                    return Err("%pipe a b".into());
+                };
+                self.process(&self.proc)?.pipe().map(|(x, y)| {
+                    self.fds.insert(a.clone(), (self.proc.clone(), x));
+                    self.fds.insert(b.clone(), (self.proc.clone(), y));
+                    self.fd = a.clone();
+                    Vec::new()
+                })
+            }
+            "push" => {
+                let (p, fd, rest) = self.on_fd(args)?;
+                let (name, module) = named(rest).ok_or("%push [name=]module")?;
+                let from = probe::next_id();
+                let r = p.ioctl(fd, Ioctl::Push(module.clone())).map(reply_value);
+                self.adopt(from, Place::Module, &name.unwrap_or(module));
+                r
+            }
+            "pop" => {
+                let (p, fd, _) = self.on_fd(args)?;
+                p.ioctl(fd, Ioctl::Pop).map(reply_value)
+            }
+            "write" => {
+                let (p, fd, rest) = self.on_fd(args)?;
+                let [Tok::Bytes(data)] = rest else {
+                    return Err("%write \"data\"".into());
+                };
+                p.write(fd, data).map(|n| vec![Tok::Num(n as i64)])
+            }
+            "read" => {
+                let (p, fd, rest) = self.on_fd(args)?;
+                let [Tok::Num(n)] = rest else {
+                    return Err("%read COUNT".into());
+                };
+                p.read(fd, *n as usize).map(|d| vec![Tok::Bytes(d)])
+            }
+            "put" | "putmsg" | "putpmsg" => return self.putpmsg(verb, args),
+            "getpmsg" => return self.getpmsg(args),
+            "getmsg" => {
+                let (fd, rest) = at_name(args).map_or((None, args), |(n, r)| (Some(n), r));
+                let mut full = Vec::new();
+                full.extend(fd.map(|n| Tok::word(format!("@{n}"))));
+                if !rest.first().is_some_and(|t| t.is("hipri")) {
+                    full.push(Tok::word("any"));
+                }
+                full.extend_from_slice(rest);
+                return self.getpmsg(&full);
+            }
+            "poll" => return self.poll(args),
+            "ioctl" => return self.ioctl(args),
+            "istr" => return self.istr(args),
+            "link" | "plink" => {
+                let Some(last) = args.last() else {
+                    return Err("%link [@upper] [l=]@low".into());
+                };
+                let (name, low) = match last {
+                    Tok::Key(k, v) => (k.clone(), (**v).clone()),
+                    t => ("lower".to_owned(), t.clone()),
+                };
+                let low = match &low {
+                    Tok::Num(n) => *n as i32,
+                    t => self.on_fd(std::slice::from_ref(t))?.1,
+                };
+                let (p, fd, _) = self.on_fd(if args.len() > 1 { args } else { &[] })?;
+                let from = probe::next_id();
+                let how = if verb == "link" {
+                    Ioctl::Link(low)
+                } else {
+                    Ioctl::Plink(low)
+                };
+                let r = p.ioctl(fd, how).map(reply_value);
+                self.adopt(from, Place::Lower, &name);
+                r
+            }
+            "unlink" | "punlink" => {
+                let (p, fd, rest) = self.on_fd(args)?;
+                let [Tok::Num(id)] = rest else {
+                    return Err("%unlink ID".into());
+                };
+                let id = *id as i32;
+                let how = if verb == "unlink" {
+                    Ioctl::Unlink(id)
+                } else {
+                    Ioctl::Punlink(id)
+                };
+                p.ioctl(fd, how).map(reply_value)
+            }
+            "do" => {
+                let (id, side, op) = self.on_probe(args)?;
+                let side = side.ok_or("which side, rd or wr?")?;
+                Ok(self.perform(id, side, op)?)
+            }
+            "emit" => {
+                let (id, side, what) = self.on_probe(args)?;
+                let mut op = vec![Tok::word("putnext")];
+                op.extend_from_slice(what);
+                Ok(self.perform(id, side.unwrap_or(Side::Rd), &op)?)
+            }
+            "after" => {
+                let (id, side, what) = self.on_probe(args)?;
+                let mut op = vec![Tok::word("after")];
+                op.extend_from_slice(what);
+                Ok(self.perform(id, side.unwrap_or(Side::Rd), &op)?)
+            }
+            "reply" => {
+                let (id, _, what) = self.on_probe(args)?;
+                let mut op = vec![Tok::word("reply")];
+                op.extend_from_slice(what);
+                Ok(self.perform(id, Side::Wr, &op)?)
+            }
+            "answer" => {
+                let (id, _, what) = self.on_probe(args)?;
+                probe::answer(id, what)?;
+                Ok(Vec::new())
+            }
+            "set" => {
+                let (id, side, what) = self.on_probe(args)?;
+                let [Tok::Word(how)] = what else {
+                    return Err("%set [@n] [rd|wr] HOW".into());
+                };
+                probe::set(id, side, how)?;
+                if how == "go" {
+                    self.perform(id, side.unwrap_or(Side::Wr), &[Tok::word("qenable")])?;
+                }
+                Ok(Vec::new())
+            }
+            "onopen" => {
+                probe::on_open(args)?;
+                Ok(Vec::new())
+            }
+            "advance" => {
+                let [Tok::Word(t)] = args else {
+                    return Err("%advance TIME".into());
+                };
+                self.kernel.advance(time(t)?);
+                Ok(Vec::new())
+            }
+            "proc" => {
+                let Some(Tok::Word(name)) = args.first() else {
+                    return Err("%proc NAME".into());
+                };
+                let cred = match args.get(1) {
+                    Some(Tok::Key(k, v)) if k == "uid" => match **v {
+                        Tok::Num(0) => Cred::ROOT,
+                        Tok::Num(n) => Cred::user(n as u32),
+                        _ => return Err("uid=N".into()),
+                    },
+                    _ => Cred::ROOT,
+                };
+                self.procs
+                    .insert(name.clone(), Arc::new(self.kernel.process(cred)));
+                Ok(Vec::new())
+            }
+            "as" => {
+                let (name, _) = self.named_proc(args);
+                if !args.first().is_some_and(|t| t.is(&name)) {
+                    return Err("%as PROCESS".into());
+                }
+                probe::set_process(&self.process(&name)?);
+                self.proc = name;
+                Ok(Vec::new())
+            }
+            "exit" => {
+                let (name, _) = self.named_proc(args);
+                self.process(&name)?.exit();
+                self.fds.retain(|_, (owner, _)| *owner != name);
+                Ok(Vec::new())
+            }
+            "kill" => {
+                let (name, rest) = self.named_proc(args);
+                let [Tok::Word(sig)] = &rest[..] else {
+                    return Err("%kill [proc] SIGNAL".into());
+                };
+                self.process(&name)?.kill(probe::signal(sig)?);
+                Ok(Vec::new())
+            }
+            _ => return Err("no such verb".into()),
+        })
+    }
+
+    fn open(&mut self, args: &[Tok]) -> Result<Outcome, Wrong> {
+        let (name, path) = named(args).ok_or("%open [name=]PATH [FLAGS]")?;
+        let mut how = flags(&args[1..])?;
+        if !args[1..].iter().any(|_| how & 3 != 0) {
+            how |= streams::oflag::O_RDWR;
+        }
+        let name = name.unwrap_or_else(|| "fd".into());
+        let from = probe::next_id();
+        let r = self.process(&self.proc)?.open(&path, how);
+        self.adopt(from, Place::Driver, &name);
+        Ok(r.map(|fd| {
+            self.fds.insert(name.clone(), (self.proc.clone(), fd));
+            self.fd = name;
+            Vec::new()
+        }))
+    }
+
+    fn putpmsg(&mut self, verb: &str, args: &[Tok]) -> Result<Outcome, Wrong> {
+        let (p, fd, rest) = self.on_fd(args)?;
+        let (mut ctl, mut data, mut hipri, mut band) = (None, None, false, 0);
+        for t in rest {
+            match t {
+                Tok::Bytes(b) => data = Some(&b[..]),
+                Tok::Word(w) if w == "hipri" => hipri = true,
+                Tok::Key(k, v) => match (k.as_str(), &**v) {
+                    ("ctl", Tok::Bytes(b)) => ctl = Some(&b[..]),
+                    ("data", Tok::Bytes(b)) => data = Some(&b[..]),
+                    ("band", Tok::Num(n)) => {
+                        band = u8::try_from(*n).map_err(|_| "a band is 0 to 255")?;
+                    }
+                    _ => return Err(format!("%{verb} has no {k}")),
+                },
+                t => return Err(format!("%{verb}: {t}?")),
+            }
+        }
+        Ok(p.putpmsg(fd, ctl, data, hipri, band).map(nothing))
+    }
+
+    fn getpmsg(&mut self, args: &[Tok]) -> Result<Outcome, Wrong> {
+        let (p, fd, rest) = self.on_fd(args)?;
+        let (mut ctlmax, mut datmax) = (65536, 65536);
+        let mut which = None;
+        for t in rest {
+            match t {
+                Tok::Word(w) if w == "any" => which = Some(Which::Any),
+                Tok::Word(w) if w == "hipri" => which = Some(Which::Hipri(true)),
+                Tok::Word(w) if w == "badhipri" => which = Some(Which::Hipri(false)),
+                Tok::Key(k, v) => match (k.as_str(), &**v) {
+                    ("band", Tok::Num(n)) => which = Some(Which::Band(*n as u8)),
+                    ("ctlmax", Tok::Num(n)) => ctlmax = *n as i32,
+                    ("datamax", Tok::Num(n)) => datmax = *n as i32,
+                    _ => return Err(format!("%getpmsg has no {k}")),
+                },
+                t => return Err(format!("%getpmsg: {t}?")),
+            }
+        }
+        let which = which.ok_or("any, hipri or band=N")?;
+        Ok(p.getpmsg(fd, ctlmax, datmax, which).map(got))
+    }
+
+    fn poll(&mut self, args: &[Tok]) -> Result<Outcome, Wrong> {
+        let (p, fd, rest) = self.on_fd(args)?;
+        let (mut events, mut timeout) = (None, Some(Duration::ZERO));
+        for t in rest {
+            match t {
+                Tok::Num(n) => events = Some(*n as u16),
+                Tok::Key(k, v) if k == "timeout" => {
+                    timeout = match &**v {
+                        Tok::Word(w) if w == "never" => None,
+                        Tok::Word(w) => Some(time(w)?),
+                        Tok::Num(0) => Some(Duration::ZERO),
+                        t => return Err(format!("timeout={t}")),
+                    }
+                }
+                t => return Err(format!("%poll: {t}?")),
+            }
+        }
+        let events = events.ok_or("%poll EVENTS")?;
+        let mut fds = [PollFd {
+            fd,
+            events,
+            revents: 0,
+        }];
+        Ok(p.poll(&mut fds, timeout)
+            .map(|_| vec![Tok::Num(fds[0].revents.into())]))
+    }
+
+    fn istr(&mut self, args: &[Tok]) -> Result<Outcome, Wrong> {
+        let (p, fd, rest) = self.on_fd(args)?;
+        let Some((Tok::Num(cmd), rest)) = rest.split_first() else {
+            return Err("%istr COMMAND [\"data\"] [timeout=N]".into());
+        };
+        let mut req = StrIoctl {
+            cmd: *cmd as i32,
+            timeout: 0,
+            data: Vec::new(),
+        };
+        for t in rest {
+            match t {
+                Tok::Bytes(b) => req.data = b.clone(),
+                Tok::Key(k, v) if k == "timeout" => match **v {
+                    Tok::Num(n) => req.timeout = n as i32,
+                    _ => return Err("timeout=SECONDS".into()),
+                },
+                t => return Err(format!("%istr: {t}?")),
+            }
+        }
+        Ok(p.ioctl(fd, Ioctl::Str(req)).map(|r| {
+            let mut v = vec![Tok::Num(r.rval.into())];
+            if !r.data.is_empty() {
+                v.push(Tok::Bytes(r.data));
+            }
+            v
+        }))
+    }
+
+    /// `%ioctl NAME args`: return value, then what is copied out.
+    fn ioctl(&mut self, args: &[Tok]) -> Result<Outcome, Wrong> {
+        let (p, fd, rest) = self.on_fd(args)?;
+        let Some((Tok::Num(cmd), rest)) = rest.split_first() else {
+            return Err("%ioctl COMMAND ..".into());
+        };
+        let cmd = *cmd as i32;
+        let word = |i: usize| match rest.get(i) {
+            Some(Tok::Bytes(b)) => Ok(String::from_utf8_lossy(b).into_owned()),
+            Some(Tok::Word(w)) => Ok(w.clone()),
+            _ => Err("a name is missing".to_string()),
+        };
+        let int = |i: usize| match rest.get(i) {
+            Some(Tok::Num(n)) => Ok(*n as i32),
+            _ => Err("a number is missing".to_string()),
+        };
+        use streams::sys::*;
+        let request = match cmd {
+            I_NREAD => Ioctl::Nread,
+            I_PUSH => Ioctl::Push(word(0)?),
+            I_POP => Ioctl::Pop,
+            I_LOOK => Ioctl::Look,
+            I_FLUSH => Ioctl::Flush(int(0)?),
+            I_SRDOPT => Ioctl::SetReadOpt(int(0)?),
+            I_GRDOPT => Ioctl::GetReadOpt,
+            I_FIND => Ioctl::Find(word(0)?),
+            I_LINK | I_PLINK => return Err("write %link or %plink".into()),
+            I_UNLINK => Ioctl::Unlink(int(0)?),
+            I_PUNLINK => Ioctl::Punlink(int(0)?),
+            I_SWROPT => Ioctl::SetWriteOpt(int(0)?),
+            I_GWROPT => Ioctl::GetWriteOpt,
+            I_LIST => Ioctl::List,
+            I_FLUSHBAND => match rest {
+                [Tok::Num(how), Tok::Key(k, v)] if k == "band" => match **v {
+                    Tok::Num(b) => Ioctl::FlushBand {
+                        band: b as u8,
+                        how: *how as i32,
+                    },
+                    _ => return Err("band=N".into()),
+                },
+                _ => return Err("I_FLUSHBAND FLUSHR band=N".into()),
+            },
+            I_CKBAND => Ioctl::CkBand(int(0)?),
+            I_GETBAND => Ioctl::GetBand,
+            I_SETCLTIME => Ioctl::SetClTime(int(0)?),
+            I_GETCLTIME => Ioctl::GetClTime,
+            I_CANPUT => Ioctl::CanPut(int(0)?),
+            c if (0x5301..=0x5333).contains(&c) => {
+                return Err(format!("{} can't be asked for yet", names::command(c)));
+            }
+            cmd => {
+                let arg = match rest.first() {
+                    Some(Tok::Num(n)) => *n as u64,
+                    _ => USER_BASE,
+                };
+                let mem = rest.iter().find_map(|t| match t {
+                    Tok::Bytes(b) => Some(b.clone()),
+                    _ => None,
+                });
+                Ioctl::Raw {
+                    cmd,
+                    arg,
+                    mem: mem.unwrap_or_default(),
+                }
+            }
+        };
+        Ok(p.ioctl(fd, request).map(|r| {
+            let mut v = vec![Tok::Num(r.rval.into())];
+            let one_int = matches!(cmd, I_NREAD | I_GRDOPT | I_GWROPT | I_GETBAND | I_GETCLTIME);
+            match <[u8; 4]>::try_from(&r.data[..]) {
+                Ok(int) if one_int => v.push(Tok::Num(i32::from_ne_bytes(int).into())),
+                _ if r.data.is_empty() => {}
+                _ => v.push(Tok::Bytes(r.data)),
+            }
+            v.extend(r.names.into_iter().map(|n| Tok::Bytes(n.into_bytes())));
+            v
+        }))
+    }
+
+    // ---- the probes ----
+
+    fn perform(&mut self, id: usize, side: Side, op: &[Tok]) -> Result<Vec<Tok>, Wrong> {
+        let kernel = self.kernel.clone();
+        probe::run(id, side, op, || {
+            kernel.run_until_idle();
+        })
+    }
+
+    fn sees(&mut self, args: &[Tok]) -> Result<(), Wrong> {
+        let (id, side, want) = self.on_probe(args)?;
+        let side = match (side, probe::place(id)) {
+            (Some(s), _) => s,
+            (None, Place::Driver) => Side::Wr,
+            (None, Place::Lower) => Side::Rd,
+            (None, Place::Module) => return Err("which side of the module, rd or wr?".into()),
+        };
+        let seen = probe::take_seen(id, side);
+        let want: Vec<&[Tok]> = match want {
+            [t] if t.is("nothing") => Vec::new(),
+            w => w.split(|t| t.is(",")).collect(),
+        };
+        let all = |v: &[&[Tok]]| {
+            let texts: Vec<String> = v.iter().map(|m| show(m)).collect();
+            if texts.is_empty() {
+                "nothing".into()
+            } else {
+                texts.join(", ")
+            }
+        };
+        let fits = want.len() == seen.len()
+            && want.iter().zip(&seen).all(|(w, s)| {
+                let (w, s) = (w.split(|t| t.is("+")), s.split(|t| t.is("+")));
+                let (w, s): (Vec<_>, Vec<_>) = (w.collect(), s.collect());
+                w.len() == s.len() && w.iter().zip(&s).all(|(w, s)| matches(w, s, &mut self.vars))
+            });
+        if fits {
+            return Ok(());
+        }
+        let seen: Vec<&[Tok]> = seen.iter().map(Vec::as_slice).collect();
+        Err(format!("expected {}, got {}", all(&want), all(&seen)))
+    }
+
+    fn signals(&self, name: &str) -> Result<Vec<Tok>, Wrong> {
+        let all = self.process(name)?.take_signals();
+        if all.is_empty() {
+            return Ok(vec![Tok::word("none")]);
+        }
+        Ok(all
+            .into_iter()
+            .map(|s| Tok::word(format!("{s:?}")))
+            .collect())
+    }
+}
+
+/// Keys that mean something by being there: one that is not expected may not come.
+const STRICT: &[&str] = &["band", "flag", "ctl"];
+
+/// Positional words in their order; keys in any. Binds `$x`.
+fn matches(expect: &[Tok], got: &[Tok], vars: &mut BTreeMap<String, Tok>) -> bool {
+    let positional = |t: &&Tok| !matches!(t, Tok::Key(..));
+    let (want, have): (Vec<_>, Vec<_>) = (
+        expect.iter().filter(positional).collect(),
+        got.iter().filter(positional).collect(),
+    );
+    let mut fits = want.len() == have.len();
+    for (w, h) in want.iter().zip(&have) {
+        fits &= match w {
+            Tok::Word(v) if v == "_" => true,
+            Tok::Word(v) if v.starts_with('$') => {
+                *vars.entry(v.clone()).or_insert_with(|| (*h).clone()) == **h
+            }
+            w => w == h,
+        };
+    }
+    let value = |toks: &[Tok], key: &str| {
+        toks.iter().find_map(|t| match t {
+            Tok::Key(k, v) if k == key => Some((**v).clone()),
+            _ => None,
+        })
+    };
+    let zero = Some(Tok::Num(0));
+    for t in expect.iter().chain(got) {
+        let Tok::Key(k, _) = t else { continue };
+        let (w, h) = (value(expect, k), value(got, k));
+        let strict = STRICT.contains(&k.as_str());
+        fits &= match (&w, &h) {
+            (Some(_), None) => w == zero && strict,
+            (None, Some(_)) => !strict || h == zero,
+            _ => w == h,
+        };
+    }
+    fits
+}
+
+fn nothing<T>(_: T) -> Vec<Tok> {
+    Vec::new()
+}
+
+fn reply_value(r: IoctlReply) -> Vec<Tok> {
+    vec![Tok::Num(r.rval.into())]
+}
+
+fn got(g: Got) -> Vec<Tok> {
+    let mut v = Vec::new();
+    if g.hipri {
+        v.push(Tok::word("hipri"));
+    }
+    if let Some(d) = g.data {
+        v.push(Tok::Bytes(d));
+    }
+    if let Some(c) = g.ctl {
+        v.push(Tok::key("ctl", Tok::Bytes(c)));
+    }
+    v.push(Tok::key("band", Tok::Num(g.band.into())));
+    if g.more & MORECTL != 0 {
+        v.push(Tok::word("MORECTL"));
+    }
+    if g.more & MOREDATA != 0 {
+        v.push(Tok::word("MOREDATA"));
+    }
+    v
+}
+
+/// EDEADLK is what the kernel says of a call that nothing could ever end.
+fn error_word(e: Errno) -> &'static str {
+    if e == Errno::EDEADLK {
+        "sleeps"
+    } else {
+        e.name()
+    }
+}
+
+/// `@name ...`
+fn at_name(args: &[Tok]) -> Option<(&str, &[Tok])> {
+    match args.split_first() {
+        Some((Tok::Word(w), rest)) => w.strip_prefix('@').map(|n| (n, rest)),
+        _ => None,
+    }
+}
+
+/// `value` or `name=value`.
+fn named(args: &[Tok]) -> Option<(Option<String>, String)> {
+    match args.first()? {
+        Tok::Word(w) => Some((None, w.clone())),
+        Tok::Bytes(b) => Some((None, String::from_utf8_lossy(b).into_owned())),
+        Tok::Key(k, v) => match &**v {
+            Tok::Word(w) => Some((Some(k.clone()), w.clone())),
+            _ => None,
+        },
+        Tok::Num(_) => None,
+    }
+}
+
+fn flags(args: &[Tok]) -> Result<u32, Wrong> {
+    args.iter().try_fold(0, |sum, t| match t {
+        Tok::Num(n) => Ok(sum | *n as u32),
+        t => Err(format!("{t} is no open flag")),
+    })
+}
+
+/// `15s`, `200ms`.
+pub(crate) fn time(text: &str) -> Result<Duration, Wrong> {
+    let bad = || format!("{text} is no time: 15s, 200ms");
+    if let Some(ms) = text.strip_suffix("ms") {
+        return ms.parse().map(Duration::from_millis).map_err(|_| bad());
+    }
+    let s = text.strip_suffix('s').ok_or_else(bad)?;
+    s.parse().map(Duration::from_secs).map_err(|_| bad())
+}

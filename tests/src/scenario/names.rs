@@ -1,0 +1,83 @@
+//! The names of the headers and their numbers, for words in a case.
+
+use streams::message;
+use streams::sys::{self, event};
+use streams::{mode, oflag};
+
+/// The number a word stands for: a number, a name, or several joined by `|`.
+pub fn number(word: &str) -> Option<i64> {
+    if let Some(hex) = word.strip_prefix("0x") {
+        return i64::from_str_radix(hex, 16).ok();
+    }
+    if let Ok(n) = word.parse() {
+        return Some(n);
+    }
+    let mut sum = 0;
+    for part in word.split('|') {
+        let (_, n) = all().find(|(name, _)| *name == part)?;
+        sum |= n;
+    }
+    Some(sum)
+}
+
+/// The name of an ioctl command, or its number.
+pub fn command(cmd: i32) -> String {
+    let known = all().find(|(n, v)| n.starts_with("I_") && *v == i64::from(cmd));
+    known.map_or_else(|| format!("{cmd:#x}"), |(n, _)| (*n).to_owned())
+}
+
+fn all() -> impl Iterator<Item = &'static (&'static str, i64)> {
+    HERE.iter().chain(HEADER)
+}
+
+macro_rules! names {
+    ($($module:ident :: { $($name:ident),* $(,)? })*) => {
+        &[$($((stringify!($name), $module::$name as i64)),*),*]
+    };
+}
+
+const HERE: &[(&str, i64)] = names! {
+    sys::{
+        I_NREAD, I_PUSH, I_POP, I_LOOK, I_FLUSH, I_SRDOPT, I_GRDOPT, I_STR, I_SETSIG,
+        I_GETSIG, I_FIND, I_LINK, I_UNLINK, I_RECVFD, I_PEEK, I_FDINSERT, I_SENDFD,
+        I_SWROPT, I_GWROPT, I_LIST, I_PLINK, I_PUNLINK, I_ANCHOR, I_FLUSHBAND, I_CKBAND,
+        I_GETBAND, I_ATMARK, I_SETCLTIME, I_GETCLTIME, I_CANPUT, I_SERROPT, I_GERROPT,
+        I_ESETSIG, I_EGETSIG, MUXID_ALL, USER_BASE,
+    }
+    event::{
+        POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL, POLLRDNORM, POLLRDBAND,
+        POLLWRBAND,
+    }
+    mode::{
+        RNORM, RMSGD, RMSGN, RPROTDAT, RPROTDIS, RPROTNORM, RFLUSHPCPROT, SNDZERO, SNDPIPE,
+    }
+    message::{
+        FLUSHR, FLUSHW, FLUSHRW, FLUSHBAND, MSGMARK, MSGNOLOOP, MSGDELIM, MSGMARKNEXT,
+        MSGNOTMARKNEXT, INFPSZ,
+    }
+    oflag::{ O_RDONLY, O_WRONLY, O_RDWR, O_NDELAY, O_NONBLOCK }
+};
+
+/// What the crates do not name yet, from sys/stropts.h.
+const HEADER: &[(&str, i64)] = &[
+    ("S_INPUT", 0x01),
+    ("S_HIPRI", 0x02),
+    ("S_OUTPUT", 0x04),
+    ("S_WRNORM", 0x04),
+    ("S_MSG", 0x08),
+    ("S_ERROR", 0x10),
+    ("S_HANGUP", 0x20),
+    ("S_RDNORM", 0x40),
+    ("S_RDBAND", 0x80),
+    ("S_WRBAND", 0x100),
+    ("S_BANDURG", 0x200),
+    ("ANYMARK", 1),
+    ("LASTMARK", 2),
+    ("RERRNORM", 1),
+    ("RERRNONPERSIST", 2),
+    ("WERRNORM", 4),
+    ("WERRNONPERSIST", 8),
+    ("RS_HIPRI", 1),
+    ("POLLWRNORM", 4),
+    ("FIONREAD", 0x667f),
+];

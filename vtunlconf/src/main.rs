@@ -1,2 +1,6 @@
-//! vtunlconf
-fn main() {}
+//! `vtunlconf`: see the library.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    vtunlconf::cli::main()
+}

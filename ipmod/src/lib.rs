@@ -1,1 +1,5 @@
 //! (crate head)
+
+#![forbid(unsafe_code)]
+
+pub mod ire;

@@ -2,4 +2,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod fragment;
 pub mod ire;
+mod octets;

@@ -98,7 +98,7 @@ pub fn table() -> &'static Table {
             .flat_map(|list| list.iter())
             .map(|command| Entry {
                 command,
-                usages: command.usage.iter().map(|u| Usage::compile(u)).collect(),
+                usages: Usage::compile_all(command.usage),
             })
             .collect();
         entries.sort_by_key(|e| e.command.group); // stable: the file's order within a group

@@ -86,7 +86,18 @@ impl Usage {
         }
     }
 
-    /// Every keyword of the line.
+    /// Compiles the usage lines of one command. A slot of one never takes a keyword of
+    /// another: `hosts delete x` does not name an address `delete`.
+    pub fn compile_all(lines: &[&'static str]) -> Vec<Usage> {
+        let mut all: Vec<Usage> = lines.iter().map(|u| Usage::compile(u)).collect();
+        let keywords: Vec<&'static str> = all.iter().flat_map(|u| u.keywords.clone()).collect();
+        for u in &mut all {
+            u.keywords.clone_from(&keywords);
+        }
+        all
+    }
+
+    /// Every keyword of the command.
     pub fn keywords(&self) -> &[&'static str] {
         &self.keywords
     }

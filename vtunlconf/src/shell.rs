@@ -221,7 +221,14 @@ fn understood(s: &Statement) -> Done {
     let Some((name, words)) = s.words.split_first() else {
         return Ok(());
     };
-    table().lookup(name)?.parse(name, words).map(|_| ())
+    let args = table().lookup(name)?.parse(name, words)?;
+    match args.rest("WORDS") {
+        // `expect error` may be there to show that a command is not understood.
+        inner if name.text == "on" => understood(&Statement {
+            words: inner.to_vec(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn error_object(fail: &Fail, source: Source<'_>, s: &Statement) -> Value {

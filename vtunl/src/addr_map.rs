@@ -56,14 +56,14 @@ impl AddrMap {
 
     /// Where the walk for a key begins. Fibonacci hashing after folding the high half
     /// down: neighbouring addresses and equal host parts of many nets both spread.
-    #[inline]
+    #[inline(always)]
     fn home(&self, key: u32) -> usize {
         let k = u64::from(key ^ (key >> 15)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (k >> self.shift) as usize
     }
 
     /// The value of a key.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, key: u32) -> Option<u32> {
         let places = &*self.places;
         let mask = places.len().wrapping_sub(1);

@@ -105,8 +105,50 @@ fn gre_len(o: Option<&GreOptions>) -> u16 {
 }
 
 /// Encapsulates a datagram with header `h` for one exit. On an error it is as it was.
-#[inline]
+#[inline(always)] // the fast path is one straight line of code
 pub fn encapsulate(
+    mp: &mut Msg,
+    h: &Ipv4,
+    x: &mut TExit,
+    flags: u16,
+    src: u32,
+    policy: &Policy,
+    stats: &mut Stats,
+) -> Result<(), Why> {
+    let len = u32::from(h.len) + IPV4_LEN as u32;
+    let plain = flags & (ENCAP_M | ENCAP_G) == 0
+        && len <= u32::from(x.pmtu)
+        && h.ttl != 0
+        && h.src != x.addr
+        && h.src != src;
+    if !plain {
+        return encapsulate_with_care(mp, h, x, flags, src, policy, stats);
+    }
+    ipip(mp, h, x, h.df() || policy.df == Df::Always, src, policy);
+    Ok(())
+}
+
+/// RFC 2003: the outer header, in front of everything.
+#[inline(always)]
+fn ipip(mp: &mut Msg, h: &Ipv4, x: &mut TExit, df: bool, src: u32, policy: &Policy) {
+    x.datagrams += 1;
+    x.octets += u64::from(h.len);
+    let outer = Outer {
+        tos: policy.outer_tos(h.tos),
+        len: h.len + IPV4_LEN as u16,
+        ident: next_ident(x, df),
+        df,
+        ttl: if x.ttl == 0 { policy.ttl } else { x.ttl },
+        proto: IPPROTO_ENCAP,
+        src,
+        dst: x.addr,
+    };
+    outer.prepend(mp, SPARE);
+}
+
+/// Where a rule has something to say, or another encapsulation is wanted.
+#[inline(never)]
+fn encapsulate_with_care(
     mp: &mut Msg,
     h: &Ipv4,
     x: &mut TExit,
@@ -144,27 +186,17 @@ pub fn encapsulate(
         }
         df = false;
     }
-    x.datagrams += 1;
-    x.octets += u64::from(h.len);
-    if flags & (ENCAP_M | ENCAP_G) != 0 {
-        if flags & ENCAP_G != 0 {
-            gre(mp, h.tos, df, 0x0800, x, src, policy);
-        } else {
-            minimal(mp, h, x, src);
-        }
+    if flags & (ENCAP_M | ENCAP_G) == 0 {
+        ipip(mp, h, x, df, src, policy);
         return Ok(());
     }
-    let outer = Outer {
-        tos: policy.outer_tos(h.tos),
-        len: len as u16,
-        ident: next_ident(x, df),
-        df,
-        ttl: if x.ttl == 0 { policy.ttl } else { x.ttl },
-        proto: IPPROTO_ENCAP,
-        src,
-        dst: x.addr,
-    };
-    outer.prepend(mp, SPARE);
+    x.datagrams += 1;
+    x.octets += u64::from(h.len);
+    if flags & ENCAP_G != 0 {
+        gre(mp, h.tos, df, 0x0800, x, src, policy);
+    } else {
+        minimal(mp, h, x, src);
+    }
     Ok(())
 }
 
@@ -214,7 +246,7 @@ fn gre(mp: &mut Msg, tos: u8, df: bool, payload: u16, x: &mut TExit, src: u32, p
         dst: x.addr,
     };
     let room = mp.prepend(IPV4_LEN + usize::from(n), SPARE);
-    room[..IPV4_LEN].copy_from_slice(&outer.bytes());
+    outer.write(room);
     room[IPV4_LEN..].copy_from_slice(&h[..usize::from(n)]);
     if sum {
         // RFC 2784 2.1: over the GRE header and the payload, the checksum being 0.

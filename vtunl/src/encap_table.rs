@@ -61,6 +61,20 @@ pub struct Target {
 const _: () = assert!(size_of::<Target>() == 64);
 
 impl Target {
+    /// Its exits and their flags.
+    #[inline]
+    pub fn pairs(&self, hit: Hit) -> (&[ExitId], &[u16]) {
+        let n = hit.count();
+        (&self.exits[..n], &self.flags[..n])
+    }
+
+    /// Counts a datagram encapsulated for it.
+    #[inline]
+    pub fn count(&mut self, octets: u16) {
+        self.datagrams += 1;
+        self.octets += u64::from(octets);
+    }
+
     const NEW: Target = Target {
         exits: [0; MAXEXITCOUNT],
         flags: [0; MAXEXITCOUNT],
@@ -134,18 +148,10 @@ impl EncapTable {
         self.map.lookup(dst).map(Hit::unpack)
     }
 
-    /// The exits of a target and their flags, counting a datagram of `octets` for it.
+    /// The target behind a look-up.
     #[inline]
-    pub fn charge(&mut self, hit: Hit, octets: u16) -> (&[ExitId], &[u16]) {
-        let n = hit.count();
-        match self.slab.get_mut(hit.index as usize) {
-            Some(t) => {
-                t.datagrams += 1;
-                t.octets += u64::from(octets);
-                (&t.exits[..n], &t.flags[..n])
-            }
-            None => (&[], &[]),
-        }
+    pub fn target(&mut self, hit: Hit) -> Option<&mut Target> {
+        self.slab.get_mut(hit.index as usize)
     }
 
     /// The target with exactly this key.

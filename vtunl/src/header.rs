@@ -61,7 +61,7 @@ pub struct Ipv4 {
 
 impl Ipv4 {
     /// Reads the header at the start of `b`, which holds the header at least.
-    #[inline]
+    #[inline(always)] // its fields stay in registers
     pub fn read(b: &[u8]) -> Result<Ipv4, Why> {
         let Some(h) = b.first_chunk::<IPV4_LEN>() else {
             return Err(Why::Malformed);
@@ -92,7 +92,7 @@ impl Ipv4 {
     /// Reads the header at the start of a message, pulling it into the first block if it
     /// isn't, and holds its length against the bytes there are: what is behind the
     /// datagram (padding of a link) is cut off.
-    #[inline]
+    #[inline(always)]
     pub fn of(mp: &mut Msg) -> Result<Ipv4, Why> {
         let h = match Ipv4::read(mp.rd()) {
             Ok(h) => h,
@@ -240,9 +240,9 @@ pub struct Outer {
 }
 
 impl Outer {
-    /// The header's bytes, checksum included.
-    #[inline]
-    pub fn bytes(&self) -> [u8; IPV4_LEN] {
+    /// The header's words, checksum included.
+    #[inline(always)]
+    fn words(&self) -> [u32; 5] {
         let w0 = 0x4500_0000 | u32::from(self.tos) << 16 | u32::from(self.len);
         let frag = if self.df { u32::from(IP_DF) } else { 0 };
         let w1 = u32::from(self.ident) << 16 | frag;
@@ -252,21 +252,32 @@ impl Outer {
             + u64::from(w2)
             + u64::from(self.src)
             + u64::from(self.dst);
-        let w2 = w2 | u32::from(!fold(sum));
+        [w0, w1, w2 | u32::from(!fold(sum)), self.src, self.dst]
+    }
+
+    /// The header's bytes, checksum included.
+    pub fn bytes(&self) -> [u8; IPV4_LEN] {
         let mut out = [0; IPV4_LEN];
-        for (at, w) in out
-            .chunks_exact_mut(4)
-            .zip([w0, w1, w2, self.src, self.dst])
-        {
-            at.copy_from_slice(&w.to_be_bytes());
-        }
+        self.write(&mut out);
         out
     }
 
+    /// Writes the header, word by word: from registers, not through a copy.
+    #[inline(always)]
+    pub fn write(&self, out: &mut [u8]) {
+        let Some(out) = out.first_chunk_mut::<IPV4_LEN>() else {
+            return;
+        };
+        let (out, _) = out.as_chunks_mut::<4>();
+        for (to, w) in out.iter_mut().zip(self.words()) {
+            *to = w.to_be_bytes();
+        }
+    }
+
     /// Puts the header in front of a message, in its headroom if it can be.
-    #[inline]
+    #[inline(always)]
     pub fn prepend(&self, mp: &mut Msg, spare: usize) {
-        mp.prepend(IPV4_LEN, spare).copy_from_slice(&self.bytes());
+        self.write(mp.prepend(IPV4_LEN, spare));
     }
 }
 

@@ -1,7 +1,31 @@
-//! vtunl (crate head to follow).
+//! vtunl: a versatile tunneling interface. IP sends it datagrams as to a data link, and it
+//! sends them on as payload of IP.
+//!
+//! ```text
+//!   Figure 2(a), a tunnel               Figure 2(b), a link heard     Figure 2(c), control
+//!
+//!        ip   (module, "ip0")               ip   (module)                  head
+//!         │    DLPI, provider.rs             ▲    provider.rs               │
+//!       vtunl  encap.rs ▼ ▲ decap.rs       vtunl  dls_user.rs, encap.rs   vtunl  ioctl.rs
+//!         │    TPI, transport.rs             ▲    DLPI                   (driver)
+//!      /dev/ip (driver)                   /dev/le                        tables.rs
+//!                 \______________________________│__________________________/
+//!                   encap_table.rs ──► texit_table.rs     decap_table.rs     one of each
+//! ```
+//!
+//! A datagram's way: `provider::wdata`, `encap_table` (look-up), `encap` (the header),
+//! down; and up: `provider::rdata`, `decap` (header off, checks), to the IP above.
+//!
+//! Spec: V. Gupta, "A Versatile Tunneling Interface", Sun Microsystems, 1997 ("the paper");
+//! RFC 2003, 2004, 2784, 2890, 4213, 6040, 1191, 1812; dlpi(7P), TPI.
+//! Kept: both personalities, all ioctls, the shared tables of Figure 3.
+//! Differs: where the paper is silent: see `vtunl/README.md`.
+//!
+//! [`client`] is the user's side.
 #![forbid(unsafe_code)]
 
 pub mod addr_map;
+pub mod client;
 pub mod decap;
 pub mod decap_table;
 pub mod encap;
@@ -14,6 +38,8 @@ pub mod soft_state;
 pub mod tables;
 pub mod texit_table;
 pub mod why;
+
+pub use tables::Tables;
 
 #[cfg(test)]
 mod testing;

@@ -84,11 +84,16 @@ impl PrefixMap {
     }
 
     /// The value of the longest match.
-    #[inline]
+    #[inline(always)]
     pub fn lookup(&self, addr: u32) -> Option<u32> {
-        if let Some(v) = self.hosts.get(addr) {
-            return Some(v);
+        match self.hosts.get(addr) {
+            None if self.lens != 0 => self.lookup_prefix(addr),
+            own => own,
         }
+    }
+
+    #[inline(never)]
+    fn lookup_prefix(&self, addr: u32) -> Option<u32> {
         let mut lens = self.lens;
         while lens != 0 {
             let len = 31 - lens.leading_zeros();

@@ -21,7 +21,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use streams::message::{CopyReq, Ctl, IocBlk, TRANSPARENT};
@@ -69,6 +69,10 @@ enum Policy {
     Queue,
     /// qreply.
     Echo,
+    /// qwriter(PERIM_INNER); the writer then passes it on.
+    Inner,
+    /// qwriter(PERIM_OUTER).
+    Outer,
 }
 
 /// What an M_IOCTL or M_IOCDATA is answered with.
@@ -132,7 +136,9 @@ struct Bench {
     on_open: VecDeque<OnOpen>,
     /// Opens and closes in their order: `open probe`, `close pass`.
     life: Vec<Tok>,
-    process: Option<Arc<Process>>,
+    /// Which procedure of which probe was entered (true) and left, in order.
+    path: Vec<(usize, &'static str, bool)>,
+    process: Weak<Process>,
 }
 
 thread_local! {
@@ -188,7 +194,7 @@ pub fn place(id: usize) -> Place {
 
 /// The process that `after .. kill` means.
 pub fn set_process(p: &Arc<Process>) {
-    bench(|b| b.process = Some(p.clone()));
+    bench(|b| b.process = Arc::downgrade(p));
 }
 
 /// What came to one side since it was last asked.
@@ -199,6 +205,11 @@ pub fn take_seen(id: usize, side: Side) -> Vec<Vec<Tok>> {
 /// Opens and closes since they were last asked for.
 pub fn take_life() -> Vec<Tok> {
     bench(|b| std::mem::take(&mut b.life))
+}
+
+/// Procedures entered and left since they were last asked for: whose, which, entered.
+pub fn take_path() -> Vec<(usize, &'static str, bool)> {
+    bench(|b| std::mem::take(&mut b.path))
 }
 
 /// `%onopen`: what the next open does.
@@ -221,6 +232,8 @@ pub fn set(id: usize, side: Option<Side>, how: &str) -> Result<(), String> {
             "sink" => i.policy[side] = Policy::Sink,
             "queue" => i.policy[side] = Policy::Queue,
             "echo" => i.policy[side] = Policy::Echo,
+            "inner" => i.policy[side] = Policy::Inner,
+            "outer" => i.policy[side] = Policy::Outer,
             "stop" => i.stopped[side] = true,
             "go" => i.stopped[side] = false,
             "slowclose" => i.slow_close = true,
@@ -327,6 +340,9 @@ impl<const K: u8> Module for Probe<K> {
     fn timeout(q: &mut Queue<'_, Self>, tag: u64) {
         timeout(q, tag);
     }
+    fn writer(q: &mut Queue<'_, Self>, mp: Msg, _: u32) {
+        writer(q, mp);
+    }
     fn interrupt(q: &mut Queue<'_, Self>) {
         interrupt(q);
     }
@@ -357,6 +373,9 @@ impl Module for Mux {
     }
     fn timeout(q: &mut Queue<'_, Self>, tag: u64) {
         timeout(q, tag);
+    }
+    fn writer(q: &mut Queue<'_, Self>, mp: Msg, _: u32) {
+        writer(q, mp);
     }
     fn interrupt(q: &mut Queue<'_, Self>) {
         interrupt(q);
@@ -511,6 +530,8 @@ fn put<M: Numbered>(q: &mut Queue<'_, M>, mp: Msg) {
         (i.place, i.policy[side as usize], !i.answers.is_empty())
     });
     let asks = matches!(mp.ty(), MsgType::Ioctl | MsgType::IocData);
+    let which = if side == Side::Rd { "rd" } else { "wr" };
+    bench(|b| b.path.push((id, which, true)));
     match (place, side, mp.ty()) {
         (Place::Driver, Side::Wr, MsgType::Flush) => q.flush_driver(mp),
         (Place::Module, _, MsgType::Flush) => q.flush_module(mp),
@@ -521,8 +542,22 @@ fn put<M: Numbered>(q: &mut Queue<'_, M>, mp: Msg) {
             Policy::Pass | Policy::Sink => q.freemsg(mp),
             Policy::Queue => q.putq(mp),
             Policy::Echo => q.qreply(mp),
+            Policy::Inner => q.qwriter_inner(mp, 0),
+            Policy::Outer => q.qwriter_outer(mp, 0),
         },
     }
+    bench(|b| b.path.push((id, which, false)));
+}
+
+fn writer<M: Numbered>(q: &mut Queue<'_, M>, mp: Msg) {
+    let id = q.ptr().id();
+    bench(|b| b.path.push((id, "writer", true)));
+    if q.has_next() {
+        q.putnext(mp)
+    } else {
+        q.freemsg(mp)
+    }
+    bench(|b| b.path.push((id, "writer", false)));
 }
 
 fn srv<M: Numbered>(q: &mut Queue<'_, M>) {
@@ -813,7 +848,7 @@ fn perform<M: Numbered>(q: &mut Queue<'_, M>, op: &[Tok]) -> Result<Vec<Tok>, St
                 return Err("kill SIGNAL".into());
             };
             let sig = signal(s)?;
-            if let Some(p) = bench(|b| b.process.clone()) {
+            if let Some(p) = bench(|b| b.process.upgrade()) {
                 p.kill(sig);
             }
         }

@@ -5,13 +5,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use vtunl_tests::scenario::text::{Case, State, read_dir};
-use vtunl_tests::scenario::{self, conformance};
+use vtunl_tests::scenario::{self, Failure, conformance};
 
 /// Orders of service procedures: as they come, and three shuffled ones.
 const SEEDS: [u64; 4] = [0, 1, 2, 3];
+
+/// A case takes a millisecond; one that takes this long is taken for endless.
+const LIMIT: Duration = Duration::from_secs(20);
 
 fn main() {
     let args = Arguments::from_args();
@@ -42,21 +47,36 @@ fn main() {
 }
 
 fn judge(case: &Case) -> Result<(), Failed> {
-    let run = |seed| {
-        catch_unwind(AssertUnwindSafe(|| scenario::run(case, seed)))
-            .unwrap_or_else(|p| Err(format!("panicked: {}", panic_text(&p))))
-    };
-    let result = SEEDS.into_iter().try_for_each(run);
+    let result = SEEDS.into_iter().try_for_each(|seed| bounded(case, seed));
     match (&case.state, result) {
-        (State::Holds, Err(e)) => {
+        (State::Holds, Err(f)) => {
             let cites = case.cites.join("; ");
-            Err(format!("{}\n  {e}\n  source: {cites}", case.info).into())
+            Err(format!("{}\n  {}\n  source: {cites}", case.info, f.text()).into())
         }
+        // What fails must fail by its outcome; what is absent may not even be askable.
+        (State::Fails(_), Err(Failure::Wrong(why))) => Err(why.into()),
         (State::Fails(_) | State::Absent(_), Ok(())) => {
             Err("it passes now: take its %state away".into())
         }
         _ => Ok(()),
     }
+}
+
+/// Runs a case on a thread of its own, so that one that never ends is a failure too.
+fn bounded(case: &Case, seed: u64) -> Result<(), Failure> {
+    let (tx, rx) = channel();
+    let owned = case.clone();
+    let run = move || {
+        let r = catch_unwind(AssertUnwindSafe(|| scenario::run(&owned, seed)));
+        // Nobody listens any more if it took too long.
+        let _ =
+            tx.send(r.unwrap_or_else(|p| {
+                Err(Failure::Differs(format!("panicked: {}", panic_text(&p))))
+            }));
+    };
+    std::thread::spawn(run);
+    rx.recv_timeout(LIMIT)
+        .unwrap_or_else(|_| Err(Failure::Differs("it never ends".into())))
 }
 
 fn panic_text(p: &Box<dyn std::any::Any + Send>) -> String {

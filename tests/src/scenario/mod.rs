@@ -25,9 +25,10 @@
 //!   %after 2s CALL ..                      the same from a timeout
 //!   %answer [@n] ack|nak|copyin|copyout|hold|drop ..    to the next M_IOCTL
 //!   %reply  [@n] ack ..                    to one that is held
-//!   %set   [@n] [rd|wr] pass|sink|queue|echo|stop|go
+//!   %set   [@n] [rd|wr] pass|sink|queue|echo|inner|outer|stop|go
 //!   %onopen ENXIO | minor=5                what the next open of a probe does
 //!   %life  open:probe:clone close:probe    opens and closes, in order
+//!   %path  {m.wr {fd.wr fd.wr} m.wr}       put procedures entered and left, in order
 //!   %proc  q uid=100   %as q   %exit q   %kill q SIGINT   %signals q SIGPOLL
 //!   %advance 15s   %took 15s               time passes; the last call took so long
 //! ```
@@ -41,6 +42,7 @@ pub mod names;
 pub mod text;
 
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,32 +58,58 @@ type Outcome = Result<Vec<Tok>, Errno>;
 /// Why a step could not even be done: the case is written wrongly.
 type Wrong = String;
 
+/// Why a case did not pass.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// Something else came out than was expected.
+    Differs(String),
+    /// The case itself makes no sense, or asks for what can't be asked for.
+    Wrong(String),
+}
+
+impl From<Wrong> for Failure {
+    fn from(w: Wrong) -> Failure {
+        Failure::Wrong(w)
+    }
+}
+
+impl Failure {
+    fn map(self, f: impl FnOnce(String) -> String) -> Failure {
+        match self {
+            Failure::Differs(t) => Failure::Differs(f(t)),
+            Failure::Wrong(t) => Failure::Wrong(f(t)),
+        }
+    }
+    /// Where and what.
+    pub fn text(&self) -> &str {
+        match self {
+            Failure::Differs(t) | Failure::Wrong(t) => t,
+        }
+    }
+}
+
 /// Runs a case once.
 ///
 /// # Errors
 /// Where it went another way: file, line, what was expected, what came.
-pub fn run(case: &Case, seed: u64) -> Result<(), String> {
-    let mut m = Machine::new(seed).map_err(|e| format!("{}: {e}", case.id()))?;
+pub fn run(case: &Case, seed: u64) -> Result<(), Failure> {
+    // After a panic the kernel may be locked for good: it is leaked, not closed.
+    let m = Machine::new(seed).map_err(|e| Failure::Wrong(format!("{}: {e}", case.id())))?;
+    let mut m = ManuallyDrop::new(m);
     let r = case.steps.iter().try_for_each(|s| {
-        m.step(s).map_err(|why| {
-            let args = if s.args.is_empty() {
-                String::new()
-            } else {
-                format!(" {}", show(&s.args))
-            };
-            format!("{}.st:{}: %{}{args}: {why}", case.file, s.line, s.verb)
+        m.step(s).map_err(|failure| {
+            let mut what = s.verb.clone();
+            if !s.args.is_empty() {
+                what = format!("{what} {}", show(&s.args));
+            }
+            failure.map(|why| format!("{}.st:{}: %{what}: {why}", case.file, s.line))
         })
     });
     m.procs.values().for_each(|p| p.exit());
-    drop(m);
+    drop(ManuallyDrop::into_inner(m));
     probe::reset();
-    r.map_err(|e| {
-        if seed == 0 {
-            e
-        } else {
-            format!("{e}\n(with service procedures in the order of seed {seed})")
-        }
-    })
+    let order = format!("\n(with service procedures in the order of seed {seed})");
+    r.map_err(|f| if seed == 0 { f } else { f.map(|t| t + &order) })
 }
 
 struct Machine {
@@ -121,13 +149,14 @@ impl Machine {
         })
     }
 
-    fn step(&mut self, s: &Step) -> Result<(), Wrong> {
+    fn step(&mut self, s: &Step) -> Result<(), Failure> {
         let args = self.substitute(&s.args)?;
         // In these the arguments are what is expected.
         let (outcome, expect) = match s.verb.as_str() {
             "get" => (self.timed(|m| m.getpmsg(&[Tok::word("any")]))?, Some(&args)),
             "sees" => return self.sees(&args),
             "life" => (Ok(probe::take_life()), Some(&args)),
+            "path" => (Ok(self.path()), Some(&args)),
             "took" => (Ok(vec![Tok::word(show_time(self.took))]), Some(&args)),
             "signals" => {
                 let (p, rest) = self.named_proc(&args);
@@ -140,7 +169,10 @@ impl Machine {
             Some(e) => self.compare(e, &outcome),
             None => match outcome {
                 Ok(_) => Ok(()),
-                Err(e) => Err(format!("expected success, got {}", error_word(e))),
+                Err(e) => Err(Failure::Differs(format!(
+                    "expected success, got {}",
+                    error_word(e)
+                ))),
             },
         }
     }
@@ -168,7 +200,7 @@ impl Machine {
             .collect()
     }
 
-    fn compare(&mut self, expect: &[Tok], got: &Outcome) -> Result<(), Wrong> {
+    fn compare(&mut self, expect: &[Tok], got: &Outcome) -> Result<(), Failure> {
         let got = match got {
             Ok(v) => v.clone(),
             Err(e) => vec![Tok::word(error_word(*e))],
@@ -176,7 +208,11 @@ impl Machine {
         if matches(expect, &got, &mut self.vars) {
             Ok(())
         } else {
-            Err(format!("expected {}, got {}", show(expect), show(&got)))
+            Err(Failure::Differs(format!(
+                "expected {}, got {}",
+                show(expect),
+                show(&got)
+            )))
         }
     }
 
@@ -642,13 +678,15 @@ impl Machine {
         })
     }
 
-    fn sees(&mut self, args: &[Tok]) -> Result<(), Wrong> {
+    fn sees(&mut self, args: &[Tok]) -> Result<(), Failure> {
         let (id, side, want) = self.on_probe(args)?;
         let side = match (side, probe::place(id)) {
             (Some(s), _) => s,
             (None, Place::Driver) => Side::Wr,
             (None, Place::Lower) => Side::Rd,
-            (None, Place::Module) => return Err("which side of the module, rd or wr?".into()),
+            (None, Place::Module) => {
+                return Err(Failure::Wrong("which side of the module, rd or wr?".into()));
+            }
         };
         let seen = probe::take_seen(id, side);
         let want: Vec<&[Tok]> = match want {
@@ -673,7 +711,26 @@ impl Machine {
             return Ok(());
         }
         let seen: Vec<&[Tok]> = seen.iter().map(Vec::as_slice).collect();
-        Err(format!("expected {}, got {}", all(&want), all(&seen)))
+        Err(Failure::Differs(format!(
+            "expected {}, got {}",
+            all(&want),
+            all(&seen)
+        )))
+    }
+
+    /// `{m.wr {fd.wr fd.wr} m.wr}`: who was entered and left, in order.
+    fn path(&self) -> Vec<Tok> {
+        let name = |id| {
+            let known = self.probes.iter().find(|(_, i)| **i == id);
+            known.map_or_else(|| id.to_string(), |(n, _)| n.clone())
+        };
+        probe::take_path()
+            .into_iter()
+            .map(|(id, which, entered)| {
+                let (a, b) = if entered { ("{", "") } else { ("", "}") };
+                Tok::Word(format!("{a}{}.{which}{b}", name(id)))
+            })
+            .collect()
     }
 
     fn signals(&self, name: &str) -> Result<Vec<Tok>, Wrong> {

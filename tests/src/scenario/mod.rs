@@ -384,25 +384,25 @@ impl Machine {
             "do" => {
                 let (id, side, op) = self.on_probe(args)?;
                 let side = side.ok_or("which side, rd or wr?")?;
-                Ok(self.perform(id, side, op)?)
+                self.perform(id, side, op)?
             }
             "emit" => {
                 let (id, side, what) = self.on_probe(args)?;
                 let mut op = vec![Tok::word("putnext")];
                 op.extend_from_slice(what);
-                Ok(self.perform(id, side.unwrap_or(Side::Rd), &op)?)
+                self.perform(id, side.unwrap_or(Side::Rd), &op)?
             }
             "after" => {
                 let (id, side, what) = self.on_probe(args)?;
                 let mut op = vec![Tok::word("after")];
                 op.extend_from_slice(what);
-                Ok(self.perform(id, side.unwrap_or(Side::Rd), &op)?)
+                self.perform(id, side.unwrap_or(Side::Rd), &op)?
             }
             "reply" => {
                 let (id, _, what) = self.on_probe(args)?;
                 let mut op = vec![Tok::word("reply")];
                 op.extend_from_slice(what);
-                Ok(self.perform(id, Side::Wr, &op)?)
+                self.perform(id, Side::Wr, &op)?
             }
             "answer" => {
                 let (id, _, what) = self.on_probe(args)?;
@@ -416,7 +416,7 @@ impl Machine {
                 };
                 probe::set(id, side, how)?;
                 if how == "go" {
-                    self.perform(id, side.unwrap_or(Side::Wr), &[Tok::word("qenable")])?;
+                    return self.perform(id, side.unwrap_or(Side::Wr), &[Tok::word("qenable")]);
                 }
                 Ok(Vec::new())
             }
@@ -671,11 +671,13 @@ impl Machine {
 
     // ---- the probes ----
 
-    fn perform(&mut self, id: usize, side: Side, op: &[Tok]) -> Result<Vec<Tok>, Wrong> {
+    /// ESRCH if the probe could not be got to do it.
+    fn perform(&mut self, id: usize, side: Side, op: &[Tok]) -> Result<Outcome, Wrong> {
         let kernel = self.kernel.clone();
-        probe::run(id, side, op, || {
+        let done = probe::run(id, side, op, || {
             kernel.run_until_idle();
-        })
+        });
+        done.map(|r| r.ok_or(Errno::ESRCH))
     }
 
     fn sees(&mut self, args: &[Tok]) -> Result<(), Failure> {

@@ -18,7 +18,7 @@ use crate::decap_table::DecapTable;
 use crate::encap::embedded;
 use crate::header::{
     IPPROTO_ENCAP, IPPROTO_GRE, IPPROTO_IPV6, IPPROTO_MINIMAL, Ipv4, checksum, checksum_of,
-    set_byte, trim,
+    header_sum_is_right, set_byte, trim,
 };
 use crate::texit_table::ExitTable;
 use crate::why::{Stats, Why};
@@ -47,7 +47,7 @@ impl Inner {
 }
 
 /// Takes the outer header, already read as `outer`, off a datagram.
-#[inline]
+#[inline(always)] // the fast path is one straight line of code
 pub fn decapsulate(
     mp: &mut Msg,
     outer: &Ipv4,
@@ -56,14 +56,25 @@ pub fn decapsulate(
     stats: &mut Stats,
 ) -> Result<Inner, Why> {
     // RFC 2003 6.2: taken from trusted sources only, if there is a list of them.
-    if !table.takes_from(outer.src) {
+    if table.is_restricted() && !table.takes_from(outer.src) {
         return Err(Why::Stranger);
     }
+    if outer.proto == IPPROTO_ENCAP {
+        strip(mp, usize::from(outer.header));
+        return inner_v4(mp, outer, table, stats);
+    }
+    decapsulate_other(mp, outer, table, exits, stats)
+}
+
+#[inline(never)]
+fn decapsulate_other(
+    mp: &mut Msg,
+    outer: &Ipv4,
+    table: &DecapTable,
+    exits: &mut ExitTable,
+    stats: &mut Stats,
+) -> Result<Inner, Why> {
     match outer.proto {
-        IPPROTO_ENCAP => {
-            strip(mp, usize::from(outer.header));
-            inner_v4(mp, outer, table, stats)
-        }
         IPPROTO_GRE => gre(mp, outer, table, exits, stats),
         IPPROTO_MINIMAL => minimal(mp, outer, table),
         IPPROTO_IPV6 => {
@@ -75,7 +86,7 @@ pub fn decapsulate(
 }
 
 /// Takes `n` bytes off the front; blocks that are empty then, too.
-#[inline]
+#[inline(always)]
 fn strip(mp: &mut Msg, n: usize) {
     if n < mp.len() {
         mp.advance_rptr(n);
@@ -97,7 +108,7 @@ fn strip_blocks(mp: &mut Msg, n: usize) {
 
 /// The inner datagram at the front of the message, and the ECN field of the header that
 /// was around it.
-#[inline]
+#[inline(always)]
 fn inner_v4(
     mp: &mut Msg,
     outer: &Ipv4,
@@ -105,7 +116,7 @@ fn inner_v4(
     stats: &mut Stats,
 ) -> Result<Inner, Why> {
     let h = Ipv4::of(mp)?;
-    if checksum(&mp.rd()[..usize::from(h.header)]) != 0 {
+    if !header_sum_is_right(mp.rd(), h.header) {
         return Err(Why::InnerChecksum);
     }
     // RFC 2003 3.1: TTL 0 after decapsulation is discarded.
@@ -116,12 +127,19 @@ fn inner_v4(
         return Err(Why::NotServed);
     }
     if (h.tos ^ outer.tos) & 3 != 0 {
-        let ecn = ecn(h.tos, outer.tos, stats)?;
-        if ecn != h.tos & 3 {
-            set_byte(mp.rd_mut(), 1, h.tos & !3 | ecn);
-        }
+        join_ecn(mp, h.tos, outer.tos, stats)?;
     }
     Ok(Inner::V4(h.len))
+}
+
+/// The ECN field of both headers, in the one that is left (RFC 6040).
+#[cold]
+fn join_ecn(mp: &mut Msg, inner: u8, outer: u8, stats: &mut Stats) -> Result<(), Why> {
+    let ecn = ecn(inner, outer, stats)?;
+    if ecn != inner & 3 {
+        set_byte(mp.rd_mut(), 1, inner & !3 | ecn);
+    }
+    Ok(())
 }
 
 /// RFC 6040 figure 4: the ECN field that goes on, and whether it is an alarming pair.

@@ -30,6 +30,8 @@ pub struct DecapTable {
     pub all: bool,
     targets: PrefixMap,
     sources: PrefixMap,
+    /// There are `sources`.
+    restricted: bool,
 }
 
 impl DecapTable {
@@ -44,7 +46,7 @@ impl DecapTable {
     }
 
     /// Is an inner datagram with these addresses to be decapsulated?
-    #[inline]
+    #[inline(always)]
     pub fn serves(&self, src: u32, dst: u32) -> bool {
         let has = |addr, flag: u16| {
             self.targets
@@ -54,10 +56,16 @@ impl DecapTable {
         self.all || has(dst, DECAP_IF_DST) || has(src, DECAP_IF_SRC)
     }
 
+    /// Is there a list of outer sources?
+    #[inline]
+    pub fn is_restricted(&self) -> bool {
+        self.restricted
+    }
+
     /// Are datagrams from this outer source taken?
     #[inline]
     pub fn takes_from(&self, outer_src: u32) -> bool {
-        self.sources.is_empty() || self.sources.lookup(outer_src).is_some()
+        !self.restricted || self.sources.lookup(outer_src).is_some()
     }
 
     /// DECAP_ADD: serves an address, or changes its flags.
@@ -96,6 +104,7 @@ impl DecapTable {
     /// Takes datagrams from this outer source, and from now on only from those listed.
     pub fn add_source(&mut self, key: Key) {
         self.sources.insert(key, 0);
+        self.restricted = true;
     }
 
     /// Takes no more datagrams from this outer source.
@@ -103,7 +112,9 @@ impl DecapTable {
     /// # Errors
     /// ENXIO if it is not listed.
     pub fn remove_source(&mut self, key: Key) -> Result<(), Errno> {
-        self.sources.remove(key).map(|_| ()).ok_or(Errno::ENXIO)
+        self.sources.remove(key).ok_or(Errno::ENXIO)?;
+        self.restricted = !self.sources.is_empty();
+        Ok(())
     }
 
     /// The outer sources from which datagrams are taken; none listed: all.

@@ -149,7 +149,7 @@ pub fn trim(mp: &mut Msg, want: usize) {
 }
 
 /// Adds up 32-bit words, to be folded.
-#[inline]
+#[inline(always)]
 fn fold(sum: u64) -> u16 {
     let s = (sum & 0xffff_ffff) + (sum >> 32);
     let s = (s & 0xffff) + (s >> 16 & 0xffff) + (s >> 32);
@@ -163,6 +163,19 @@ fn fold(sum: u64) -> u16 {
 #[inline]
 pub fn checksum(b: &[u8]) -> u16 {
     !fold(sum_of(b))
+}
+
+/// Is the checksum right of the header of `len` bytes at the start of `b`?
+#[inline(always)]
+pub fn header_sum_is_right(b: &[u8], len: u8) -> bool {
+    match b.first_chunk::<IPV4_LEN>() {
+        // Without options: five words, no loop.
+        Some(h) if usize::from(len) == IPV4_LEN => {
+            let (w, _) = h.as_chunks::<4>();
+            fold(w.iter().map(|w| u64::from(u32::from_be_bytes(*w))).sum()) == 0xffff
+        }
+        _ => b.get(..usize::from(len)).is_some_and(|h| checksum(h) == 0),
+    }
 }
 
 /// The unfolded sum of bytes, a trailing odd one padded with zero.

@@ -21,24 +21,29 @@
 //! Kept: both personalities, all ioctls, the shared tables of Figure 3.
 //! Differs: where the paper is silent: see `vtunl/README.md`.
 //!
-//! [`client`] is the user's side.
+//! [`register`] makes it known to a kernel; [`client`] is the user's side.
 #![forbid(unsafe_code)]
 
 pub mod addr_map;
 pub mod client;
 pub mod decap;
 pub mod decap_table;
+mod dls_user;
 pub mod encap;
 pub mod encap_table;
 pub mod header;
 pub mod ioctl;
 pub mod lifetime;
+mod personality;
 pub mod prefix_map;
+mod provider;
 pub mod soft_state;
 pub mod tables;
 pub mod texit_table;
+mod transport;
 pub mod why;
 
+pub use personality::{Vtunl, register};
 pub use tables::Tables;
 
 #[cfg(test)]

@@ -1,0 +1,420 @@
+//! The two personalities of vtunl: a driver, and a module over IP or over a data link.
+//!
+//! ```text
+//!    (c) head           (a)   ip              (b)   ip
+//!         │                   │ DLPI                │ DLPI
+//!       vtunl               vtunl                 vtunl
+//!      (driver)               │ TPI, datagrams      │ DLPI
+//!                           /dev/ip               /dev/le
+//!    global ioctls     transport.rs, provider.rs  dls_user.rs, provider.rs
+//! ```
+//!
+//! One type is registered as the driver `/dev/vtunl` and as the module `vtunl`; its
+//! instances share [`Tables`]. A module becomes what is under (a) or (b) by
+//! VTUNL_SETCONF_TRANSPORT or VTUNL_SETCONF_DLSUSER.
+//!
+//! Spec: the paper, sections 2 and 3, Figure 2, Table 2.
+//! Kept: global ioctls work on any instance that is directly under the head; another
+//! module in between keeps them from us, as on Solaris.
+//! Kept: an ioctl that is not vtunl's is passed on by the module and refused by the driver.
+//! Differs: no perimeter: state is never held across a put, and all instances are in one
+//! domain, so that entries never overlap; a put that comes back to us through IP finds
+//! everything as it would afterwards.
+
+use std::time::Duration;
+
+use dlpi::state::State;
+use streams::message::TRANSPARENT;
+use streams::prelude::*;
+
+use crate::ioctl::{
+    Arg, Conf, IOCTLS, Req, VTUNL_DLSUSER, VTUNL_GETCONF, VTUNL_NONE, VTUNL_NOTIFY,
+    VTUNL_SETCONF_DLSUSER, VTUNL_SETCONF_TRANSPORT, VTUNL_TRANSPORT, row,
+};
+use crate::tables::Tables;
+use crate::{dls_user, provider, transport};
+
+/// What an instance is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Opened as /dev/vtunl, Figure 2(c).
+    Driver,
+    /// Pushed, not configured.
+    Module,
+    /// Over /dev/ip, Figure 2(a).
+    Transport,
+    /// Over a DLPI device, Figure 2(b).
+    DlsUser,
+}
+
+/// What the module below was asked and has not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Nothing,
+    /// T_BIND_REQ.
+    TBind,
+    /// T_UNBIND_REQ, on the way out.
+    TUnbind,
+    /// DL_ATTACH_REQ.
+    Attach,
+    /// DL_BIND_REQ.
+    Bind,
+    /// DL_PROMISCON_REQ.
+    Promisc,
+    /// DL_UNBIND_REQ, on the way out.
+    Unbind,
+    /// DL_DETACH_REQ, on the way out.
+    Detach,
+}
+
+/// One instance of vtunl.
+pub struct Vtunl {
+    pub(crate) role: Role,
+    /// Configured below and bound above: datagrams pass.
+    pub(crate) up: bool,
+    /// The module above takes and gives bare M_DATA.
+    pub(crate) fast: bool,
+    /// The protocol subscribed to.
+    pub(crate) protocol: u8,
+    /// Tunnel source, or the address of the DLS provider.
+    pub(crate) address: u32,
+    /// Netmask of the DLS provider.
+    pub(crate) mask: u32,
+    /// What the module above sees: our state as DLS provider.
+    pub(crate) dl_state: State,
+    /// PPA of the DLS provider below.
+    pub(crate) ppa: u8,
+    pub(crate) last_req: u32,
+    pub(crate) last_resp: u32,
+    /// Our state as the user of what is below: TS_* or DL_*.
+    pub(crate) below: u32,
+    pub(crate) asked: Asked,
+    /// The SETCONF that waits for an answer from below.
+    pub(crate) pending: Option<Msg>,
+    /// What is below has failed; it answers no more.
+    pub(crate) dead: bool,
+    pub(crate) encapsulated: u64,
+    pub(crate) decapsulated: u64,
+}
+
+impl Vtunl {
+    fn new(role: Role) -> Vtunl {
+        Vtunl {
+            role,
+            up: false,
+            fast: false,
+            protocol: 0,
+            address: 0,
+            mask: 0,
+            dl_state: State::Unattached,
+            ppa: 0,
+            last_req: 0,
+            last_resp: 0,
+            below: 0,
+            asked: Asked::Nothing,
+            pending: None,
+            dead: false,
+            encapsulated: 0,
+            decapsulated: 0,
+        }
+    }
+
+    /// Sets [`Vtunl::up`] from what it depends on.
+    pub(crate) fn settle(&mut self) {
+        let below = match self.role {
+            Role::Transport => self.below == transport::TS_IDLE,
+            Role::DlsUser => self.below == State::Idle as u32 && self.asked == Asked::Nothing,
+            Role::Driver | Role::Module => false,
+        };
+        self.up = below && !self.dead && self.dl_state == State::Idle;
+    }
+
+    /// The last message exchanged with what is below, as VTUNL_GETCONF shows it.
+    pub(crate) fn ask(&mut self, asked: Asked, number: u32) {
+        self.asked = asked;
+        self.last_req = number;
+    }
+
+    fn conf(&self, below: &str) -> Conf {
+        Conf {
+            kind: match self.role {
+                Role::Transport => VTUNL_TRANSPORT,
+                Role::DlsUser => VTUNL_DLSUSER,
+                Role::Driver | Role::Module => VTUNL_NONE,
+            },
+            ppa: self.ppa,
+            ip_protocol: self.protocol,
+            address: self.address,
+            addr_mask: self.mask,
+            last_req: self.last_req.into(),
+            last_resp: self.last_resp.into(),
+            state: self.below.into(),
+            modname: below.to_owned(),
+        }
+    }
+}
+
+/// The tag of the event list's timer.
+const LIFETIME: u64 = 1;
+
+impl Module for Vtunl {
+    type Shared = Tables;
+    const INFO: ModuleInfo = ModuleInfo::named(0x7674, "vtunl").marks(65536, 1024);
+    const PERIMETER: Perimeter = Perimeter::MTSAFE;
+    const READ: QInit<Self> = QInit::put(rput).srv(provider::rsrv);
+    const WRITE: QInit<Self> = QInit::put(wput).srv(provider::wsrv);
+
+    fn open(q: &mut Queue<'_, Self>, how: &mut Open) -> Result<Self, Errno> {
+        let role = if how.sflag == SFlag::Module {
+            Role::Module
+        } else {
+            Role::Driver
+        };
+        let me = q.qref();
+        q.shared().instances.push(me);
+        Ok(Vtunl::new(role))
+    }
+
+    fn opened(q: &mut Queue<'_, Self>) -> Result<Wait, Errno> {
+        // While no instance was open nobody had the timer.
+        let now = q.now();
+        expire(q, now);
+        Ok(Wait::Done)
+    }
+
+    fn close(q: &mut Queue<'_, Self>, _: &Close) -> Wait {
+        let role = q.ptr().role;
+        let left = match role {
+            Role::Transport => transport::unbind(&mut q.wr()),
+            Role::DlsUser => dls_user::leave(&mut q.wr()),
+            Role::Driver | Role::Module => Wait::Done,
+        };
+        if left == Wait::Again {
+            return left;
+        }
+        if let Some(mp) = q.ptr().pending.take() {
+            q.freemsg(mp);
+        }
+        let me = q.rd().qref();
+        let t = q.shared();
+        t.instances.retain(|i| *i != me);
+        t.notify.retain(|i| *i != me);
+        t.subscribers.retain(|(_, i)| *i != me);
+        if t.timer.is_some_and(|(who, _)| who == me) {
+            t.timer = None;
+            let heir = t.instances.first().copied();
+            if let Some(mut heir) = heir.and_then(|h| q.at(h)) {
+                arm(&mut heir);
+            }
+        }
+        Wait::Done
+    }
+
+    fn timeout(q: &mut Queue<'_, Self>, tag: u64) {
+        if tag == LIFETIME {
+            let me = q.rd().qref();
+            let t = q.shared();
+            if t.timer.is_some_and(|(who, _)| who == me) {
+                t.timer = None;
+            }
+            let now = q.now();
+            expire(q, now);
+        }
+    }
+}
+
+/// Ends what has ended, tells who wants to know, and sets the timer for what is next.
+fn expire(q: &mut Queue<'_, Vtunl>, now: Duration) {
+    if let Some(notice) = q.shared().expire(now) {
+        if q.shared().debug >= 1 {
+            for e in &notice.expired {
+                let (a, x) = (addr(e.key.addr), addr(e.exit));
+                q.strlog(1, format_args!("{a}/{} at {x} has expired", e.key.len));
+            }
+        }
+        for who in q.shared().notify.clone() {
+            let mp = notice.emit();
+            match q.at(who) {
+                Some(mut to) => to.putnext(mp),
+                None => q.freemsg(mp),
+            }
+        }
+    }
+    arm(q);
+}
+
+/// Sets the timer for the first event of the list, unless one is set that comes before it.
+fn arm(q: &mut Queue<'_, Vtunl>) {
+    let t = q.shared();
+    let Some(next) = t.lifetimes.next() else {
+        return;
+    };
+    if t.timer.is_some_and(|(_, due)| due <= next) {
+        return;
+    }
+    let now = q.now();
+    let mut rq = q.rd();
+    rq.qtimeout(next.saturating_sub(now), LIFETIME);
+    let me = rq.qref();
+    rq.shared().timer = Some((me, next));
+}
+
+/// An address, to be shown.
+pub(crate) fn addr(a: u32) -> std::net::Ipv4Addr {
+    std::net::Ipv4Addr::from(a)
+}
+
+/// From the module above.
+fn wput(q: &mut Queue<'_, Vtunl>, mp: Msg) {
+    match mp.ty() {
+        MsgType::Data => provider::wdata(q, mp),
+        MsgType::Proto | MsgType::PcProto => provider::wproto(q, mp),
+        MsgType::Ioctl => wioctl(q, mp),
+        MsgType::Flush if !q.has_next() => q.flush_driver(mp),
+        MsgType::Flush => q.flush_module(mp),
+        _ if q.has_next() => q.putnext(mp),
+        MsgType::IocData => q.iocnak(mp, Errno::EINVAL),
+        _ => q.freemsg(mp),
+    }
+}
+
+/// From the module below.
+fn rput(q: &mut Queue<'_, Vtunl>, mp: Msg) {
+    match mp.ty() {
+        MsgType::Data => provider::rdata(q, mp),
+        MsgType::Proto | MsgType::PcProto => match q.ptr().role {
+            Role::Transport => transport::answer(q, mp),
+            Role::DlsUser => dls_user::rproto(q, mp),
+            Role::Module | Role::Driver => q.putnext(mp),
+        },
+        MsgType::Ctl if q.ptr().role == Role::Transport => transport::icmp(q, mp),
+        MsgType::Flush => q.flush_module(mp),
+        MsgType::Error | MsgType::Hangup => {
+            let me = q.ptr();
+            me.dead = true;
+            me.settle();
+            if let Some(ioc) = q.ptr().pending.take() {
+                q.wr().iocnak(ioc, Errno::ENXIO);
+            }
+            q.putnext(mp);
+        }
+        _ => q.putnext(mp),
+    }
+}
+
+/// An ioctl: ours is answered, another's goes on.
+fn wioctl(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
+    let Some(ioc) = mp.ioc().copied() else {
+        return q.discard(mp, "M_IOCTL without iocblk");
+    };
+    if ioc.cmd == dlpi::prim::DL_IOC_HDR_INFO {
+        return provider::fastpath(q, mp);
+    }
+    let Some(row) = row(ioc.cmd) else {
+        return if q.has_next() {
+            q.putnext(mp)
+        } else {
+            q.iocnak(mp, Errno::EINVAL)
+        };
+    };
+    if row.privileged && ioc.cr.require_priv().is_err() {
+        return q.iocnak(mp, Errno::EPERM);
+    }
+    // The paper, section 3: "All vtunl commands must be issued using the I_STR ioctl".
+    let arg = match mp.cont() {
+        _ if ioc.count == TRANSPARENT => return q.iocnak(mp, Errno::EINVAL),
+        Some(data) => data.to_vec(),
+        None => Vec::new(),
+    };
+    let bad_length = !row.arg.takes(ioc.count) || arg.len() != ioc.count;
+    // A VTUNL_NOTIFY without argument marks the stream.
+    if bad_length && !(ioc.cmd == VTUNL_NOTIFY && arg.is_empty()) {
+        return q.iocnak(mp, Errno::EINVAL);
+    }
+    let answer = match ioc.cmd {
+        VTUNL_SETCONF_TRANSPORT => return set(q, mp, &arg, transport::configure),
+        VTUNL_SETCONF_DLSUSER => return set(q, mp, &arg, dls_user::configure),
+        VTUNL_GETCONF => {
+            let below = q.driver_name();
+            let below = if q.has_next() { below } else { "" };
+            Ok(q.ptr().conf(below).emit().to_vec())
+        }
+        VTUNL_NOTIFY => {
+            let on = arg.iter().any(|b| *b != 0) || arg.is_empty();
+            let me = q.rd().qref();
+            let t = q.shared();
+            t.notify.retain(|i| *i != me);
+            if on {
+                t.notify.push(me);
+            }
+            Ok(Vec::new())
+        }
+        cmd => {
+            let now = q.now();
+            expire(q, now);
+            let r = q.shared().command(cmd, &arg, now);
+            arm(q);
+            r
+        }
+    };
+    if q.shared().debug >= 1 {
+        let said = answer.as_ref().map_or_else(|e| e.name(), |_| "done");
+        q.strlog(1, format_args!("{}: {said}", row.name));
+    }
+    match answer {
+        Ok(data) => {
+            let data = match row.arg {
+                Arg::Req | Arg::IntIn | Arg::PolicyIn | Arg::ExitIn => None,
+                _ => Some(Msg::data(&data)),
+            };
+            if let Some(old) = mp.set_cont(data) {
+                q.freemsg(old);
+            }
+            q.iocack(mp, 0);
+        }
+        Err(e) => q.iocnak(mp, e),
+    }
+}
+
+/// A SETCONF: what it needs from below may take time, then it is answered later.
+fn set(
+    q: &mut Queue<'_, Vtunl>,
+    mut mp: Msg,
+    arg: &[u8],
+    configure: fn(&mut Queue<'_, Vtunl>, &Req) -> Result<Wait, Errno>,
+) {
+    if q.ptr().asked != Asked::Nothing {
+        return q.iocnak(mp, Errno::EBUSY);
+    }
+    if let Some(old) = mp.take_cont() {
+        q.freemsg(old);
+    }
+    // It has to be here before the answer comes, which may be before the question returns.
+    q.ptr().pending = Some(mp);
+    match Req::parse(arg).and_then(|req| configure(q, &req)) {
+        Ok(Wait::Again) => {}
+        Ok(Wait::Done) => finish(q, Ok(())),
+        Err(e) => finish(q, Err(e)),
+    }
+}
+
+/// Answers the SETCONF that waits.
+pub(crate) fn finish(q: &mut Queue<'_, Vtunl>, r: Result<(), Errno>) {
+    let me = q.ptr();
+    me.settle();
+    let Some(mp) = me.pending.take() else { return };
+    match r {
+        Ok(()) => q.wr().iocack(mp, 0),
+        Err(e) => q.wr().iocnak(mp, e),
+    }
+}
+
+/// Makes the driver `/dev/vtunl` and the module `vtunl` known.
+///
+/// # Errors
+/// EEXIST: the name is taken.
+pub fn register(kernel: &streams::Kernel) -> Result<(), Errno> {
+    debug_assert!(!IOCTLS.is_empty());
+    kernel.add_drv::<Vtunl>()?;
+    kernel.add_mod::<Vtunl>()
+}

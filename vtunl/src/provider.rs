@@ -1,0 +1,444 @@
+//! What the IP above sees: a point-to-point data link, DLPI style 2. And the data path.
+//!
+//! ```text
+//!        ip                 down: look-up, one outer header per exit ─► IP below
+//!   UNITDATA_REQ, M_DATA    up:   outer header off ─► UNITDATA_IND, or M_DATA if IP has
+//!        │  ▲                     asked for the fast path (DL_IOC_HDR_INFO)
+//!      vtunl                      blocked: on our queue, until the next one has room
+//! ```
+//!
+//! Spec: dlpi(7P); how Solaris IP reads a DL_INFO_ACK: no addresses and no broadcast make
+//! a point-to-point interface (the paper, section 2).
+//! Kept: DL_* states, what is answered in each, DL_BADPRIM for what is no primitive.
+//! Differs: the largest SDU is what an outer header leaves of 65535: the path MTU is
+//! that of an exit, not of the interface, and who sends too much with DF set is told.
+//! Not done: a connection-oriented service, XID and TEST (DL_NOTSUPPORTED).
+
+use dlpi::prim::{
+    DL_CURR_PHYS_ADDR, DL_FACT_PHYS_ADDR, DL_UNITDATA_REQ, DlErrno, InfoAck, Prim, SAP_IP,
+    SAP_IPV6, fast, mac,
+};
+use dlpi::state::{Answer, State, answer};
+use streams::prelude::*;
+
+use crate::decap::decapsulate;
+use crate::dls_user;
+use crate::encap::{SPARE, embedded, encapsulate, encapsulate_v6, overhead};
+use crate::encap_table::{ENCAP_M, Hit, MAXEXITCOUNT};
+use crate::header::Ipv4;
+use crate::personality::{Role, Vtunl, addr};
+use crate::soft_state::{
+    ICMP_UNREACH, ICMP_UNREACH_HOST, ICMP_UNREACH_NEEDFRAG, ICMP_UNREACH_NET, icmp_error,
+    inner_mtu, may_answer,
+};
+use crate::texit_table::{EXIT_DEAD, EXIT_HOST_UNREACH, EXIT_TTL_EXCEEDED, ExitId};
+use crate::why::Why;
+
+/// The largest datagram that an outer header fits around.
+pub const MAX_SDU: u32 = 65_515;
+/// Headroom of the block in front of a duplicate: the longest header and what others add.
+const FRONT: usize = SPARE + 36;
+
+// ---- data, downwards ----
+
+/// M_DATA from above.
+#[inline]
+pub(crate) fn wdata(q: &mut Queue<'_, Vtunl>, mp: Msg) {
+    if q.qsize() != 0 || !q.canputnext() {
+        if q.has_next() {
+            return q.putq(mp);
+        }
+        return drop_it(q, mp, Why::NotUp);
+    }
+    send(q, mp);
+}
+
+/// Room below again.
+pub(crate) fn wsrv(q: &mut Queue<'_, Vtunl>) {
+    while let Some(mp) = q.getq() {
+        if !q.canputnext() {
+            return q.putbq(mp);
+        }
+        send(q, mp);
+    }
+}
+
+/// One datagram into the tunnel.
+fn send(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
+    let (v, t) = q.both();
+    if !v.up {
+        return drop_it(q, mp, Why::NotUp);
+    }
+    let h = match Ipv4::of(&mut mp) {
+        Ok(h) => h,
+        Err(why) if mp.rd().first().is_some_and(|b| b >> 4 == 6) => return send_v6(q, mp, why),
+        Err(why) => return drop_it(q, mp, why),
+    };
+    let Some(hit) = t.encap.lookup(h.dst) else {
+        return drop_it(q, mp, Why::NoTarget);
+    };
+    // The case that has to be fast: one exit, no soft state, over IP.
+    if let Some(target) = t.encap.target(hit)
+        && let ([id], [flags]) = target.pairs(hit)
+        && let (id, flags) = (*id, *flags)
+        && let Some(x) = t.exits.at_mut(id)
+        && !x.is_soft()
+        && v.role == Role::Transport
+        && t.debug < 3
+    {
+        return match encapsulate(&mut mp, &h, x, flags, v.address, &t.policy, &mut t.stats) {
+            Ok(()) => {
+                target.count(h.len);
+                t.stats.encapsulated += 1;
+                v.encapsulated += 1;
+                q.putnext(mp);
+            }
+            Err(why) => refuse(q, mp, &h, why, id, flags),
+        };
+    }
+    send_all(q, mp, &h, hit);
+}
+
+/// To each exit of a target: a duplicate with a header of its own.
+#[cold]
+#[inline(never)]
+fn send_all(q: &mut Queue<'_, Vtunl>, mp: Msg, h: &Ipv4, hit: Hit) {
+    let now = q.now();
+    let t = q.shared();
+    let mut exits = [(0 as ExitId, 0u16); MAXEXITCOUNT];
+    let n = hit.count();
+    for (to, from) in exits.iter_mut().zip(t.encap.exits(hit)) {
+        *to = from;
+    }
+    if let Some(target) = t.encap.target(hit) {
+        target.count(h.len);
+    }
+    let (mut all_dead, mut state) = (true, 0);
+    for (id, _) in &exits[..n] {
+        if let Some(x) = t.exits.at_mut(*id) {
+            x.age(now);
+            all_dead &= x.state & EXIT_DEAD != 0;
+            state |= x.state;
+        }
+    }
+    if all_dead {
+        // RFC 2003 5: the source is told, and the datagram is sent all the same.
+        let host = state & (EXIT_HOST_UNREACH | EXIT_TTL_EXCEEDED) != 0;
+        let code = if host {
+            ICMP_UNREACH_HOST
+        } else {
+            ICMP_UNREACH_NET
+        };
+        tell_source(q, &mp, h, ICMP_UNREACH, code, 0);
+    }
+    let mut rest = Some(mp);
+    for (i, (id, flags)) in exits[..n].iter().copied().enumerate() {
+        let Some(mut all) = rest.take() else { return };
+        let mut one = if i + 1 == n {
+            all
+        } else {
+            let one = all.dupmsg();
+            rest = Some(all);
+            one
+        };
+        // The data is shared from now on: the header gets a block of the pool in front. A
+        // minimal header goes behind the datagram's own, and makes its block itself.
+        if n > 1 && flags & ENCAP_M == 0 {
+            let mut front = q.alloc(FRONT, 0);
+            front.set_tag(one.tag());
+            front.set_band(one.band());
+            front.set_cont(Some(one));
+            one = front;
+        }
+        let (v, t) = q.both();
+        let src = v.address;
+        let Some(x) = t.exits.at_mut(id) else {
+            continue;
+        };
+        let to = x.addr;
+        match encapsulate(&mut one, h, x, flags, src, &t.policy, &mut t.stats) {
+            Ok(()) => {
+                t.stats.encapsulated += 1;
+                v.encapsulated += 1;
+                if t.debug >= 3 {
+                    let (a, b) = (addr(h.dst), addr(to));
+                    q.strlog(3, format_args!("{} bytes for {a} to exit {b}", h.len));
+                }
+                emit(q, one);
+            }
+            Err(why) => refuse(q, one, h, why, id, flags),
+        }
+    }
+}
+
+/// An IPv6 datagram: by the IPv4 address in its destination, else by the default entry.
+#[cold]
+fn send_v6(q: &mut Queue<'_, Vtunl>, mut mp: Msg, malformed: Why) {
+    if mp.len() < 40 {
+        mp.pullupmsg(Some(40));
+    }
+    let dst = mp
+        .rd()
+        .get(24..40)
+        .and_then(|d| d.first_chunk::<16>())
+        .copied();
+    let Some(dst) = dst else {
+        return drop_it(q, mp, malformed);
+    };
+    let key = embedded(&dst).unwrap_or(crate::encap_table::DEFAULT_ADDR);
+    let (v, t) = q.both();
+    let src = v.address;
+    let Some(hit) = t.encap.lookup(key) else {
+        return drop_it(q, mp, Why::NoTarget);
+    };
+    let exits: Vec<(ExitId, u16)> = t.encap.exits(hit).collect();
+    let mut rest = Some(mp);
+    for (i, (id, flags)) in exits.iter().enumerate() {
+        let Some(mut one) = rest.take() else { return };
+        if i + 1 < exits.len() {
+            rest = Some(one.dupmsg());
+        }
+        let (v, t) = q.both();
+        let Some(x) = t.exits.at_mut(*id) else {
+            continue;
+        };
+        match encapsulate_v6(&mut one, x, *flags, src, &t.policy) {
+            Ok(()) => {
+                t.stats.encapsulated += 1;
+                v.encapsulated += 1;
+                emit(q, one);
+            }
+            Err(why) => drop_it(q, one, why),
+        }
+    }
+}
+
+/// An outer datagram on its way: down to /dev/ip, or, where a data link is below, up to
+/// IP for rerouting (the paper, Figure 2(b)).
+pub(crate) fn emit(q: &mut Queue<'_, Vtunl>, mp: Msg) {
+    if q.ptr().role == Role::Transport {
+        q.wr().putnext(mp);
+    } else {
+        deliver(&mut q.rd(), mp);
+    }
+}
+
+/// An ICMP message of ours on its way. It goes where outer datagrams go: IP routes it as
+/// a datagram that originates here.
+pub(crate) fn send_icmp(q: &mut Queue<'_, Vtunl>, mp: Msg) {
+    emit(q, mp);
+}
+
+/// A datagram that can't be encapsulated: its source is told if it is to be told.
+#[cold]
+#[inline(never)]
+fn refuse(q: &mut Queue<'_, Vtunl>, mp: Msg, h: &Ipv4, why: Why, id: ExitId, flags: u16) {
+    if why == Why::TooBig {
+        // The decisions: the tunnel MTU less the encapsulation's size.
+        let t = q.shared();
+        let mtu = t
+            .exits
+            .at(id)
+            .map_or(0, |x| inner_mtu(x.pmtu, overhead(flags, x)));
+        tell_source(q, &mp, h, ICMP_UNREACH, ICMP_UNREACH_NEEDFRAG, mtu);
+    }
+    drop_it(q, mp, why);
+}
+
+/// An ICMP error to an inner source, if the rules and the rate allow one.
+fn tell_source(q: &mut Queue<'_, Vtunl>, mp: &Msg, h: &Ipv4, ty: u8, code: u8, rest: u32) {
+    let now = q.now();
+    let (v, t) = q.both();
+    let mut quote = [0u8; 548];
+    let mut n = 0;
+    for b in mp.blocks() {
+        let take = b.len().min(quote.len() - n);
+        quote[n..n + take].copy_from_slice(&b.rd()[..take]);
+        n += take;
+    }
+    if !may_answer(h, &quote[..n]) {
+        return;
+    }
+    if !t.limiter.allow(now) {
+        t.stats.icmp_limited += 1;
+        return;
+    }
+    t.stats.icmp_relayed += 1;
+    let ident = t.stats.icmp_relayed as u16;
+    let m = icmp_error(v.address, h, &quote[..n], ty, code, rest, ident);
+    send_icmp(q, m);
+}
+
+/// The end of a datagram: counted here and by the framework.
+#[cold]
+#[inline(never)]
+pub(crate) fn drop_it(q: &mut Queue<'_, Vtunl>, mp: Msg, why: Why) {
+    let t = q.shared();
+    t.stats.drop(why);
+    if t.debug >= 2 {
+        match Ipv4::read(mp.rd()) {
+            Ok(h) => {
+                let (a, b) = (addr(h.src), addr(h.dst));
+                q.strlog(
+                    2,
+                    format_args!("{a} to {b}, {} bytes: {}", h.len, why.text()),
+                );
+            }
+            Err(_) => q.strlog(2, format_args!("{}", why.text())),
+        }
+    }
+    q.discard(mp, why.text());
+}
+
+// ---- data, upwards ----
+
+/// M_DATA from below.
+#[inline]
+pub(crate) fn rdata(q: &mut Queue<'_, Vtunl>, mp: Msg) {
+    if q.qsize() != 0 || !q.canputnext() {
+        return q.putq(mp);
+    }
+    receive(q, mp);
+}
+
+/// Room above again.
+pub(crate) fn rsrv(q: &mut Queue<'_, Vtunl>) {
+    while let Some(mp) = q.getq() {
+        if !q.canputnext() {
+            return q.putbq(mp);
+        }
+        receive(q, mp);
+    }
+}
+
+/// One datagram out of the tunnel, or heard on the link.
+fn receive(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
+    let (v, t) = q.both();
+    if !v.up {
+        return drop_it(q, mp, Why::NotUp);
+    }
+    if v.role == Role::DlsUser {
+        return dls_user::hear(q, mp);
+    }
+    let outer = match Ipv4::of(&mut mp) {
+        Ok(h) => h,
+        Err(why) => return drop_it(q, mp, why),
+    };
+    match decapsulate(&mut mp, &outer, &t.decap, &mut t.exits, &mut t.stats) {
+        Ok(inner) => {
+            t.stats.decapsulated += 1;
+            v.decapsulated += 1;
+            let fast = v.fast;
+            if t.debug >= 3 {
+                let a = addr(outer.src);
+                q.strlog(3, format_args!("{} bytes from exit {a}", inner.len()));
+            }
+            if fast { q.putnext(mp) } else { deliver(q, mp) }
+        }
+        Err(why) => drop_it(q, mp, why),
+    }
+}
+
+/// Gives the IP above a datagram, in the form that it has asked for. `q` is the read side.
+pub(crate) fn deliver(q: &mut Queue<'_, Vtunl>, mp: Msg) {
+    if q.ptr().fast {
+        return q.putnext(mp);
+    }
+    let mut ind = q.alloc(0, fast::UNITDATA_IND_SIZE);
+    fast::put_unitdata_ind(&mut ind, &[], &[], false);
+    ind.set_cont(Some(mp));
+    q.putnext(ind);
+}
+
+// ---- the provider ----
+
+/// M_PROTO or M_PCPROTO from above: a DLPI request.
+pub(crate) fn wproto(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
+    let number = Prim::number_of(mp.rd()).unwrap_or(u32::MAX);
+    if number == DL_UNITDATA_REQ {
+        let data = mp.take_cont();
+        let bound = q.ptr().dl_state == State::Idle;
+        match data {
+            Some(data) if !bound => drop_it(q, data, Why::NotUp),
+            // The address is of no interest: there is one other end.
+            Some(data) => wdata(q, data),
+            None => {}
+        }
+        if bound {
+            return q.freemsg(mp);
+        }
+    }
+    let reply = match Prim::parse(&mp) {
+        Ok(p) => request(q, &p),
+        Err(e) => Prim::error_ack(number, e),
+    };
+    q.freemsg(mp);
+    q.qreply(reply.emit());
+}
+
+/// The table says what a request gets in our state; what we have is given here.
+fn request(q: &mut Queue<'_, Vtunl>, p: &Prim) -> Prim {
+    let v = q.ptr();
+    let (number, state) = (p.number(), v.dl_state);
+    let next = match answer(state, number) {
+        Answer::Go(next) => next,
+        Answer::Do => state,
+        Answer::Nak(e) => return Prim::error_ack(number, e),
+        Answer::UdErr(e) => {
+            return Prim::UderrorInd {
+                dest: vec![],
+                unix_errno: 0,
+                errno: e.0,
+            };
+        }
+    };
+    let reply = match p {
+        Prim::InfoReq => Prim::InfoAck { info: info(state) },
+        Prim::BindReq {
+            sap: sap @ (SAP_IP | SAP_IPV6),
+            ..
+        } => Prim::BindAck {
+            sap: *sap,
+            addr: vec![],
+            max_conind: 0,
+            xidtest_flg: 0,
+        },
+        Prim::BindReq { .. } => return Prim::error_ack(number, DlErrno::BADADDR),
+        Prim::PhysAddrReq {
+            addr_type: DL_FACT_PHYS_ADDR | DL_CURR_PHYS_ADDR,
+        } => Prim::PhysAddrAck { addr: vec![] },
+        // Any PPA: it only names the interface. Multicasts all go to the one other end.
+        Prim::AttachReq { .. }
+        | Prim::DetachReq
+        | Prim::UnbindReq
+        | Prim::EnabmultiReq { .. }
+        | Prim::DisabmultiReq { .. } => Prim::ok_ack(number),
+        _ => return Prim::error_ack(number, DlErrno::NOTSUPPORTED),
+    };
+    v.fast &= next == State::Idle;
+    v.dl_state = next;
+    v.settle();
+    reply
+}
+
+fn info(state: State) -> InfoAck {
+    InfoAck {
+        max_sdu: MAX_SDU,
+        mac_type: mac::DL_OTHER,
+        current_state: state as u32,
+        ..InfoAck::default()
+    }
+}
+
+/// DL_IOC_HDR_INFO: IP asks for the link header of a fast path. There is none: an empty
+/// block says so, and from now on bare M_DATA goes both ways.
+pub(crate) fn fastpath(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
+    let template = mp.cont().and_then(|c| Prim::number_of(c.rd()));
+    if q.ptr().dl_state != State::Idle || template != Some(DL_UNITDATA_REQ) {
+        return q.iocnak(mp, Errno::EINVAL);
+    }
+    q.ptr().fast = true;
+    let header = q.alloc(0, 0);
+    mp.linkb(header);
+    q.iocack(mp, 0);
+}

@@ -50,6 +50,7 @@ typedef uint16_t u16;
 #define VTUNL_EXIT_SET		(VTUNLIOC | 39)	/* struct vtunl_exit */
 #define VTUNL_SOURCE_ADD	(VTUNLIOC | 40)	/* vr_address, vr_addr_mask */
 #define VTUNL_SOURCE_REM	(VTUNLIOC | 41)	/* vr_address, vr_addr_mask */
+#define VTUNL_INST_STATS	(VTUNLIOC | 42)	/* char []: this instance's counters */
 
 #define MAXEXITCOUNT		8	/* exits of one target */
 
@@ -156,7 +157,7 @@ struct vtunl_exit {
 };
 
 /*
- * VTUNL_STATS: u32 bytes filled, u32 rows, per row: char name[48], uint64_t value.
+ * VTUNL_STATS, VTUNL_INST_STATS: u32 bytes filled, u32 rows, per row: char name[48], uint64_t value.
  * VTUNL_ENCAP_GETX: u32 bytes filled, u32 targets, per target: u32 address, u32 mask,
  *	u32 exits, uint64_t datagrams, uint64_t octets,
  *	per exit: u32 address, u16 flags, u16 0, u32 remaining lifetime (0: for ever).

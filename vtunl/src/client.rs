@@ -431,8 +431,20 @@ impl<'a, S: Sys + ?Sized> Client<'a, S> {
     /// # Errors
     /// None of its own.
     pub fn stats(&self) -> Result<Vec<(String, u64)>, Errno> {
+        self.counters(VTUNL_STATS)
+    }
+
+    /// VTUNL_INST_STATS: names and values of this instance.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub fn instance_stats(&self) -> Result<Vec<(String, u64)>, Errno> {
+        self.counters(VTUNL_INST_STATS)
+    }
+
+    fn counters(&self, cmd: i32) -> Result<Vec<(String, u64)>, Errno> {
         let mut all = Vec::new();
-        self.pages(VTUNL_STATS, |r| {
+        self.pages(cmd, |r| {
             let mut name = [0; STAT_NAME];
             for b in &mut name {
                 *b = r.u8()?;

@@ -34,6 +34,9 @@ use crate::why::{Stats, Why};
 pub const SPARE: usize = 64;
 /// Own headers that a datagram may carry before the tunnel is taken to lead into itself.
 pub const MAX_NESTING: usize = 4;
+/// `b_flag` of a datagram that arrived from a link and is forwarded: set by the IP above,
+/// which alone knows. Without it a datagram counts as one of this node's own.
+pub const MSGFORWARDED: u16 = 0x0100;
 /// The TTL of outer headers.
 pub const OUTER_TTL: u8 = 64;
 /// The smallest MTU of a link that carries IPv6 (RFC 4213 section 3.2.2).
@@ -144,6 +147,15 @@ fn ipip(mp: &mut Msg, h: &Ipv4, x: &mut TExit, df: bool, src: u32, policy: &Poli
         dst: x.addr,
     };
     outer.prepend(mp, SPARE);
+    originate(mp);
+}
+
+/// The outer datagram is one of this node's own, whatever the inner one was.
+#[inline(always)]
+fn originate(mp: &mut Msg) {
+    if mp.flag() & MSGFORWARDED != 0 {
+        mp.set_flag(mp.flag() & !MSGFORWARDED);
+    }
 }
 
 /// Where a rule has something to say, or another encapsulation is wanted.
@@ -166,6 +178,10 @@ fn encapsulate_with_care(
         return Err(Why::ExitSource);
     }
     if h.src == src {
+        // RFC 2003 3.2, with the paper's address sharing: ours, and it came from outside.
+        if mp.flag() & MSGFORWARDED != 0 {
+            return Err(Why::OwnSource);
+        }
         check_nesting(mp, h, x.addr, src)?;
     }
     let mut flags = flags;
@@ -197,6 +213,7 @@ fn encapsulate_with_care(
     } else {
         minimal(mp, h, x, src);
     }
+    originate(mp);
     Ok(())
 }
 
@@ -326,6 +343,7 @@ pub fn encapsulate_v6(
     x.octets += u64::from(len);
     if flags & ENCAP_G != 0 {
         gre(mp, tos, df, 0x86dd, x, src, policy);
+        originate(mp);
         return Ok(());
     }
     let outer = Outer {
@@ -339,6 +357,7 @@ pub fn encapsulate_v6(
         dst: x.addr,
     };
     outer.prepend(mp, SPARE);
+    originate(mp);
     Ok(())
 }
 

@@ -169,6 +169,8 @@ rows! {
         "Take datagrams to decapsulate from these outer sources only.";
     VTUNL_SOURCE_REM = 41, Req, true, false, "vr_address vr_addr_mask",
         "Take an outer source from the list; an empty list allows all.";
+    VTUNL_INST_STATS = 42, Buffer, false, true, "character buffer",
+        "Counters of this instance.";
 }
 
 /// The row of an ioctl number.

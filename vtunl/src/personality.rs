@@ -28,10 +28,10 @@ use streams::message::TRANSPARENT;
 use streams::prelude::*;
 
 use crate::ioctl::{
-    Arg, Conf, IOCTLS, Req, VTUNL_DLSUSER, VTUNL_GETCONF, VTUNL_NONE, VTUNL_NOTIFY,
-    VTUNL_SETCONF_DLSUSER, VTUNL_SETCONF_TRANSPORT, VTUNL_TRANSPORT, row,
+    Arg, Conf, IOCTLS, Req, VTUNL_DLSUSER, VTUNL_GETCONF, VTUNL_INST_STATS, VTUNL_NONE,
+    VTUNL_NOTIFY, VTUNL_SETCONF_DLSUSER, VTUNL_SETCONF_TRANSPORT, VTUNL_TRANSPORT, row,
 };
-use crate::tables::Tables;
+use crate::tables::{Tables, stats_reply};
 use crate::{dls_user, provider, transport};
 
 /// What an instance is.
@@ -95,6 +95,7 @@ pub struct Vtunl {
     pub(crate) dead: bool,
     pub(crate) encapsulated: u64,
     pub(crate) decapsulated: u64,
+    pub(crate) dropped: u64,
 }
 
 impl Vtunl {
@@ -116,6 +117,7 @@ impl Vtunl {
             dead: false,
             encapsulated: 0,
             decapsulated: 0,
+            dropped: 0,
         }
     }
 
@@ -338,6 +340,15 @@ fn wioctl(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
             let below = q.driver_name();
             let below = if q.has_next() { below } else { "" };
             Ok(q.ptr().conf(below).emit().to_vec())
+        }
+        VTUNL_INST_STATS => {
+            let v = q.ptr();
+            let rows = vec![
+                ("encapsulated", v.encapsulated),
+                ("decapsulated", v.decapsulated),
+                ("dropped", v.dropped),
+            ];
+            stats_reply(&arg, rows)
         }
         VTUNL_NOTIFY => {
             let on = arg.iter().any(|b| *b != 0) || arg.is_empty();

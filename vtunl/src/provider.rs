@@ -273,7 +273,8 @@ fn tell_source(q: &mut Queue<'_, Vtunl>, mp: &Msg, h: &Ipv4, ty: u8, code: u8, r
 #[cold]
 #[inline(never)]
 pub(crate) fn drop_it(q: &mut Queue<'_, Vtunl>, mp: Msg, why: Why) {
-    let t = q.shared();
+    let (v, t) = q.both();
+    v.dropped += 1;
     t.stats.drop(why);
     if t.debug >= 2 {
         match Ipv4::read(mp.rd()) {

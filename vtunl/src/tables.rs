@@ -118,7 +118,7 @@ impl Tables {
                 q.mtu_bound = self.exits.get(q.address).ok_or(Errno::ENXIO)?.maxpmtu;
                 Ok(q.emit()[..arg.len()].to_vec())
             }
-            VTUNL_STATS => self.stats_get(arg),
+            VTUNL_STATS => stats_reply(arg, self.stats.rows()),
             VTUNL_ENCAP_GETX => self.encap_getx(arg, now),
             VTUNL_EXIT_GETX => self.exit_getx(arg, now),
             VTUNL_DECAP_GETX => self.decap_getx(arg),
@@ -291,23 +291,6 @@ impl Tables {
         Ok(w.0)
     }
 
-    fn stats_get(&self, arg: &[u8]) -> Result<Vec<u8>, Errno> {
-        let rows = self.stats.rows();
-        paged(
-            arg,
-            rows.into_iter().map(|(name, value)| {
-                let mut w = Writer::new(STAT_NAME + 8);
-                let mut field = [0; STAT_NAME];
-                for (to, from) in field.iter_mut().zip(name.bytes().take(STAT_NAME - 1)) {
-                    *to = from;
-                }
-                w.bytes(&field).u64(value);
-                w.0
-            }),
-            &[],
-        )
-    }
-
     fn encap_getx(&self, arg: &[u8], now: Duration) -> Result<Vec<u8>, Errno> {
         paged(
             arg,
@@ -411,6 +394,20 @@ impl Tables {
         });
         Ok(())
     }
+}
+
+/// What VTUNL_STATS and VTUNL_INST_STATS give: a name and a value a row.
+pub(crate) fn stats_reply(arg: &[u8], rows: Vec<(&'static str, u64)>) -> Result<Vec<u8>, Errno> {
+    let rows = rows.into_iter().map(|(name, value)| {
+        let mut w = Writer::new(STAT_NAME + 8);
+        let mut field = [0; STAT_NAME];
+        for (to, from) in field.iter_mut().zip(name.bytes().take(STAT_NAME - 1)) {
+            *to = from;
+        }
+        w.bytes(&field).u64(value);
+        w.0
+    });
+    paged(arg, rows, &[])
 }
 
 fn gre_flags(x: &TExit) -> (u32, u32) {

@@ -372,6 +372,12 @@ fn figure_2a_encapsulates_for_each_exit() {
     w.vtunl().encap_add(&Binding::new(DEFAULT, FA2)).unwrap();
     w.down(&datagram(MH, CALI, 100, false));
     assert_eq!(header(&w.below().unwrap()).dst, FA2.to_bits());
+    let counts = w.vtunl().instance_stats().unwrap();
+    let counts: Vec<(&str, u64)> = counts.iter().map(|(n, v)| (n.as_str(), *v)).collect();
+    assert_eq!(
+        counts,
+        [("encapsulated", 3), ("decapsulated", 0), ("dropped", 1)]
+    );
 }
 
 #[test]

@@ -124,6 +124,27 @@ fn what_is_not_tunnelled() {
 }
 
 #[test]
+fn our_own_source_from_outside_is_refused_and_the_mark_does_not_go_on() {
+    // The decisions, loops; RFC 2003 3.2. (source, marked as forwarded, outcome)
+    let rows = [
+        (US, true, Err(Why::OwnSource)),
+        (US, false, Ok(())),
+        (SRC, true, Ok(())),
+        (SRC, false, Ok(())),
+    ];
+    for (src, forwarded, want) in rows {
+        for flags in [0, ENCAP_M, ENCAP_G] {
+            let mut mp = datagram(Outer { src, ..UDP });
+            if forwarded {
+                mp.set_flag(MSGFORWARDED);
+            }
+            assert_eq!(world().send(&mut mp, flags), want, "{src:x} {forwarded}");
+            assert_eq!(mp.flag() != 0, want.is_err());
+        }
+    }
+}
+
+#[test]
 fn too_big_for_the_tunnel() {
     // The decisions, "inner DF set and too big"; RFC 2003 5.1.
     let mut w = world();

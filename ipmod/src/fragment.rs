@@ -20,7 +20,7 @@
 
 use streams::Msg;
 
-use crate::octets::{HEADER, IP_DF, IP_MF, IP_OFFMASK, be16, fill_checksum, put16};
+use crate::wire::{HEADER, IP_DF, IP_MF, IP_OFFMASK, be16, fill_checksum, put16};
 
 /// Headroom of a piece: a link header and an outer IP header fit.
 const HEADROOM: usize = 64;
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::octets::{check, header};
+    use crate::wire::{check, header};
     use proptest::prelude::*;
 
     /// A datagram with these options and data, over blocks of `block` bytes.

@@ -1,7 +1,59 @@
-//! (crate head)
-
+//! IP as a STREAMS driver (`/dev/ip`) and module (`ip`), with ARP, ICMP, UDP and routing.
+//!
+//! ```text
+//!   /dev/udp ──┐            T_UNITDATA_REQ          (linked under /dev/udp: interface streams)
+//!   /dev/ip  ──┤ driver.rs  M_DATA, T_BIND_REQ              │
+//!              ▼                                            ▼
+//!        output.rs ◄── forward.rs ◄── input.rs ◄──────── module.rs ─── ip over le0
+//!              │           │              └─► deliver.rs ─► icmp_in, udp, subscribers
+//!              ▼           └─► fragment, icmp_out
+//!        the interface's stream ─► resolve.rs (ARP) ─► data link provider
+//! ```
+//!
+//! Spec: ip(7P), arp(7P), udp(7P), RFC 791, 792, 826, 1122, 1812.
+//! Kept: one streamtab for driver and module; plumbing, names, ioctl numbers, TPI.
+//! Differs: one address per interface; ip and arp share their tables.
 #![forbid(unsafe_code)]
 
+pub mod deliver;
 pub mod fragment;
+pub mod icmp;
+pub mod icmp_out;
+pub mod ill;
+pub mod input;
+pub mod ioctl;
 pub mod ire;
-mod octets;
+pub mod mib;
+pub mod module;
+pub mod options;
+pub mod output;
+pub mod plumb;
+pub mod reassemble;
+pub mod resolve;
+pub mod stack;
+pub mod tpi;
+pub mod udp;
+pub mod wire;
+
+mod driver;
+mod forward;
+mod icmp_in;
+mod ndd;
+
+pub use module::Ip;
+pub use resolve::Arp;
+pub use stack::Stack;
+pub use udp::Udp;
+
+use streams::{Errno, Kernel};
+
+/// Makes ip (driver and module), arp and udp known to a kernel.
+///
+/// # Errors
+/// EEXIST: one of the names is taken.
+pub fn register(kernel: &Kernel) -> Result<(), Errno> {
+    kernel.add_drv::<Ip>()?;
+    kernel.add_mod::<Ip>()?;
+    kernel.add_mod_sharing::<Arp>("arp", "ip")?;
+    kernel.add_drv_sharing::<Udp>("udp", "ip").map(|_| ())
+}

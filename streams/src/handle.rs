@@ -425,6 +425,16 @@ impl<'a, M: Module> Queue<'a, M> {
         let bell = self.doorbell();
         self.dom.env.watch(fd, bell)
     }
+    /// As [`Queue::watch_fd`] with a descriptor that the watch keeps open.
+    ///
+    /// # Errors
+    /// The host's: the descriptor can't be polled.
+    pub fn watch_owned(&mut self, fd: std::os::fd::OwnedFd) -> std::io::Result<crate::intr::Watch> {
+        use std::os::fd::AsFd;
+        let mut watch = self.watch_fd(fd.as_fd())?;
+        watch.keep(fd);
+        Ok(watch)
+    }
     /// Wakes an open or close of this pair that waits, beyond the put and service
     /// procedures that do so by themselves.
     pub fn wake(&mut self) {

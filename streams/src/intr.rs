@@ -13,7 +13,7 @@
 
 use std::collections::{BinaryHeap, HashMap};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -83,6 +83,15 @@ pub struct Watch {
     fd: RawFd,
     token: Token,
     env: Weak<Env>,
+    /// A descriptor that is only watched through here.
+    kept: Option<OwnedFd>,
+}
+
+impl Watch {
+    /// Keeps the watched descriptor open as long as the watch.
+    pub(crate) fn keep(&mut self, fd: OwnedFd) {
+        self.kept = Some(fd);
+    }
 }
 
 impl Drop for Watch {
@@ -176,6 +185,7 @@ impl Pump {
             fd: raw,
             token,
             env: Arc::downgrade(env),
+            kept: None,
         })
     }
 

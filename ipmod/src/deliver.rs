@@ -1,0 +1,117 @@
+//! A datagram is for us: reassemble it, then hand it to who wants its protocol.
+//!
+//! ```text
+//!   pieces ─► reassemble.rs ─► whole ─┬─ ICMP ─► icmp_in.rs ─┐
+//!                                     ├─ UDP ──► udp.rs      ├─► subscribers of the protocol
+//!                                     └─ others ─────────────┘   (T_BIND_REQ on /dev/ip)
+//! ```
+//!
+//! Spec: ip_fanout_proto, the reference's ip-tpi section 2.1; RFC 1122 3.2.1, 3.3.2.
+//! Kept: a subscriber that is blocked loses the datagram, counted, and no quench is sent;
+//! protocol 4 goes to the first match only.
+
+use streams::prelude::*;
+
+use crate::module::OnStack;
+use crate::reassemble::Outcome;
+use crate::wire::{Header, IP_MF, IP_OFFMASK, check, proto};
+use crate::{icmp_in, icmp_out, udp};
+
+/// Delivers a datagram that is addressed to us; `group`: to others as well.
+pub fn deliver<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, group: bool) {
+    if h.frag & (IP_MF | IP_OFFMASK) != 0 {
+        return piece(q, ill, mp, group);
+    }
+    whole(q, ill, h, mp, group);
+}
+
+/// A fragment: kept until its datagram is whole.
+#[cold]
+fn piece<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mp: Msg, group: bool) {
+    let now = q.now();
+    let s = q.shared();
+    s.mib.reasm_reqds += 1;
+    let expired = s.reassembly.expire(now);
+    s.mib.reasm_fails += expired.len() as u64;
+    let got = s.reassembly.input(now, mp);
+    for e in expired {
+        if let Some(first) = e.first {
+            icmp_out::error(q, ill, &first, icmp_out::ty::TIME_EXCEEDED, 1, 0);
+            q.discard(first, "reassembly time exceeded");
+        }
+    }
+    match got {
+        Outcome::Kept => {}
+        Outcome::Dropped(mp, why) => {
+            q.shared().mib.reasm_fails += 1;
+            q.discard(mp, why);
+        }
+        Outcome::Whole(mp) => {
+            q.shared().mib.reasm_oks += 1;
+            match check(mp.rd(), mp.msgsize()) {
+                Ok(h) => whole(q, ill, &h, mp, group),
+                Err(why) => q.discard(mp, why),
+            }
+        }
+    }
+}
+
+/// A whole datagram.
+#[inline]
+fn whole<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, group: bool) {
+    match h.proto {
+        proto::ICMP => icmp_in::icmp_input(q, ill, h, mp, group),
+        proto::UDP => udp::udp_input(q, ill, h, mp, group),
+        _ => fanout(q, ill, h, mp, group),
+    }
+}
+
+/// Gives a datagram to the subscribers of its protocol.
+#[inline]
+pub fn fanout<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, group: bool) {
+    let s = q.shared();
+    let wants = |s: &&crate::stack::Subscriber| {
+        s.proto == h.proto
+            && (s.local == 0 || s.local == h.dst)
+            && (s.remote == 0 || s.remote == h.src)
+    };
+    let Some(first) = s.subscribers.iter().find(wants).copied() else {
+        s.mib.in_unknown_protos += 1;
+        if !group {
+            icmp_out::error(
+                q,
+                ill,
+                &mp,
+                icmp_out::ty::UNREACHABLE,
+                icmp_out::code::PROTOCOL,
+                0,
+            );
+        }
+        return q.discard(mp, "no protocol");
+    };
+    s.mib.in_delivers += 1;
+    let only_first = matches!(h.proto, proto::ENCAP | 41) && !group;
+    if only_first {
+        return give(q, first.q, mp);
+    }
+    let all: Vec<QRef> = s.subscribers.iter().filter(wants).map(|s| s.q).collect();
+    let mut mp = mp;
+    for other in &all[1..] {
+        let copy = mp.dupmsg();
+        give(q, *other, copy);
+    }
+    give(q, first.q, mp);
+}
+
+/// Up one subscriber's stream, if it has room.
+#[inline]
+pub(crate) fn give<M: OnStack>(q: &mut Queue<'_, M>, to: QRef, mp: Msg) {
+    let Some(mut up) = q.at(to) else {
+        return q.discard(mp, "the receiver is gone");
+    };
+    if up.canputnext() {
+        return up.putnext(mp);
+    }
+    q.shared().mib.in_discards += 1;
+    q.discard(mp, "the receiver is blocked");
+}

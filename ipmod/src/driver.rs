@@ -1,0 +1,99 @@
+//! /dev/ip: the end that transports and raw users sit on.
+//!
+//! ```text
+//!   T_BIND_REQ .. protocol ─► subscriber        M_DATA (a whole datagram) ─► output.rs
+//!   deliver.rs ─► M_DATA up                     M_IOCTL SIOC*, ND_* ─► ioctl.rs
+//! ```
+//!
+//! Spec: ip(7P), the reference's ip-tpi sections 2 and 3.
+//! Kept: address lengths 0, 4, 16 and 12; the protocol byte behind the address; a second
+//! bind replaces the first; no TPI state.
+
+use streams::message::{Ctl, LinkBlk};
+use streams::prelude::*;
+use streams::sys::{I_LINK, I_PLINK, I_PUNLINK, I_UNLINK};
+
+use crate::ioctl;
+use crate::module::Ip;
+use crate::output;
+use crate::stack::Subscriber;
+use crate::tpi::{self, Tli, Tpi};
+use crate::wire::be32;
+
+/// Write side of a /dev/ip stream.
+pub(crate) fn wput(q: &mut Queue<'_, Ip>, mp: Msg) {
+    match mp.ty() {
+        MsgType::Data => output::ip_output(q, mp),
+        MsgType::Proto | MsgType::PcProto => request(q, mp),
+        MsgType::Ioctl => {
+            let link = matches!(
+                mp.cont().and_then(Msg::ctl),
+                Some(Ctl::Link(LinkBlk { .. }))
+            );
+            match mp.ioc().map_or(0, |i| i.cmd) {
+                I_LINK | I_PLINK | I_UNLINK | I_PUNLINK if link => q.iocack(mp, 0),
+                _ => ioctl::client_ioctl(q, mp),
+            }
+        }
+        MsgType::IocData => q.iocnak(mp, Errno::EINVAL),
+        MsgType::Flush => q.flush_driver(mp),
+        _ => q.discard(mp, "not for ip"),
+    }
+}
+
+fn request(q: &mut Queue<'_, Ip>, mp: Msg) {
+    let prim = mp
+        .rd()
+        .first_chunk::<4>()
+        .map_or(0, |w| u32::from_ne_bytes(*w));
+    let answer = match Tpi::parse(mp.rd()) {
+        Some(Tpi::Bind {
+            prim,
+            addr,
+            conind,
+            trailer,
+        }) => bind(q, prim, &addr, conind, trailer),
+        Some(Tpi::UnbindReq) => {
+            let me = q.rd().qref();
+            q.shared().subscribers.retain(|s| s.q != me);
+            tpi::ok_ack(tpi::T_UNBIND_REQ)
+        }
+        _ => tpi::error_ack(prim, Tli::NOTSUPPORT, None),
+    };
+    q.freemsg(mp);
+    q.qreply(answer);
+}
+
+fn bind(q: &mut Queue<'_, Ip>, prim: u32, addr: &[u8], conind: u32, trailer: Option<u8>) -> Msg {
+    let Some(protocol) = trailer else {
+        return tpi::error_ack(prim, Tli::BADADDR, None);
+    };
+    let me = q.rd().qref();
+    let (local, remote, subscribe) = match addr.len() {
+        0 => (0, 0, true),
+        4 => (be32(addr, 0), 0, false),
+        16 => match tpi::sockaddr(addr) {
+            Some((_, a)) => (a, 0, true),
+            None => return tpi::error_ack(prim, Tli::BADADDR, None),
+        },
+        12 => (be32(addr, 0), be32(addr, 4), true),
+        _ => return tpi::error_ack(prim, Tli::BADADDR, None),
+    };
+    let s = q.shared();
+    if local != 0 && !s.is_local(local) {
+        return tpi::error_ack(prim, Tli::SYSERR, Some(Errno::EADDRNOTAVAIL));
+    }
+    if addr.len() == 12 && s.route(remote).is_none() {
+        return tpi::error_ack(prim, Tli::SYSERR, Some(Errno::ENETUNREACH));
+    }
+    if subscribe {
+        s.subscribers.retain(|s| s.q != me);
+        s.subscribers.push(Subscriber {
+            proto: protocol,
+            q: me,
+            local,
+            remote,
+        });
+    }
+    tpi::bind_ack(addr, conind)
+}

@@ -1,0 +1,119 @@
+//! Somebody else's datagram: one hop less to live, and on towards its destination.
+//!
+//! ```text
+//!   TTL ─► options ─► MTU ─► output::send        each step may refuse: icmp_out.rs
+//! ```
+//!
+//! Spec: RFC 1812 5.3, ip_rput_forward, the reference's ip-tpi 8.1.
+
+use streams::prelude::*;
+
+use crate::icmp_out::{self, code, ty};
+use crate::ire::{IreKind, RTF_BLACKHOLE, RTF_REJECT};
+use crate::module::OnStack;
+use crate::wire::{self, HEADER, Header, IP_DF};
+use crate::{fragment, output};
+
+/// Forwards a datagram that came in on `ill`.
+pub fn forward<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp: Msg, group: bool) {
+    let s = q.shared();
+    if !s.params.forwarding {
+        s.mib.forw_prohibits += 1;
+        return q.discard(mp, "not a router");
+    }
+    if group {
+        s.mib.forw_prohibits += 1;
+        return q.discard(mp, "link-level broadcast of a unicast datagram");
+    }
+    let Some(id) = s.route(h.dst) else {
+        return no_route(q, ill, h, mp, group);
+    };
+    let ire = s.ires.get(id);
+    let (out, gateway, mtu, flags) = (ire.ill, ire.gateway, ire.mtu, ire.flags);
+    if flags & (RTF_REJECT | RTF_BLACKHOLE) != 0 {
+        if flags & RTF_REJECT != 0 {
+            icmp_out::error(q, ill, &mp, ty::UNREACHABLE, code::HOST, 0);
+        }
+        return q.discard(mp, "reject route");
+    }
+    if h.ttl <= 1 {
+        s.mib.in_hdr_errors += 1;
+        icmp_out::error(q, ill, &mp, ty::TIME_EXCEEDED, 0, 0);
+        return q.discard(mp, "time to live exceeded");
+    }
+    let next = if gateway != 0 { gateway } else { h.dst };
+    if h.ihl > HEADER {
+        mp = match icmp_out::options_on_forward(q, ill, h, out, mp) {
+            Some(mp) => mp,
+            None => return,
+        };
+    }
+    if h.len > mtu as usize {
+        return too_big(q, ill, h, mp, out, next, mtu);
+    }
+    wire::decrement_ttl(mp.rd_mut());
+    q.shared().mib.forw_datagrams += 1;
+    output::send(q, out, next, mp);
+}
+
+/// Larger than the way out takes: in pieces, or refused.
+#[cold]
+fn too_big<M: OnStack>(
+    q: &mut Queue<'_, M>,
+    ill: u32,
+    h: &Header,
+    mut mp: Msg,
+    out: u32,
+    next: u32,
+    mtu: u32,
+) {
+    if h.frag & IP_DF != 0 {
+        q.shared().mib.frag_fails += 1;
+        icmp_out::error(q, ill, &mp, ty::UNREACHABLE, code::FRAG_NEEDED, mtu);
+        return q.discard(mp, "too big, and must not be fragmented");
+    }
+    wire::decrement_ttl(mp.rd_mut());
+    q.shared().mib.forw_datagrams += 1;
+    in_pieces(q, mp, out, next, mtu);
+}
+
+/// Fragments a datagram and sends the pieces.
+pub(crate) fn in_pieces<M: OnStack>(q: &mut Queue<'_, M>, mp: Msg, out: u32, next: u32, mtu: u32) {
+    let mut pieces = Vec::new();
+    match fragment::fragment(mp, mtu as usize, |piece| pieces.push(piece)) {
+        Ok(()) => {
+            let s = q.shared();
+            s.mib.frag_oks += 1;
+            s.mib.frag_creates += pieces.len() as u64;
+            for piece in pieces {
+                output::send(q, out, next, piece);
+            }
+        }
+        Err(mp) => {
+            q.shared().mib.frag_fails += 1;
+            q.discard(mp, "cannot be fragmented");
+        }
+    }
+}
+
+/// Nobody knows the way.
+#[cold]
+pub(crate) fn no_route<M: OnStack>(
+    q: &mut Queue<'_, M>,
+    ill: u32,
+    _h: &Header,
+    mp: Msg,
+    group: bool,
+) {
+    let s = q.shared();
+    s.mib.out_no_routes += 1;
+    if s.params.forwarding && !group {
+        icmp_out::error(q, ill, &mp, ty::UNREACHABLE, code::HOST, 0);
+    }
+    q.discard(mp, "no route");
+}
+
+/// Routes that send datagrams out, as opposed to in.
+pub(crate) fn leads_out(kind: IreKind) -> bool {
+    !matches!(kind, IreKind::Local | IreKind::Loopback)
+}

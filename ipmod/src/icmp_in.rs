@@ -1,0 +1,127 @@
+//! ICMP has arrived: echo is answered, errors go to the protocol that they are about.
+//!
+//! ```text
+//!   echo ──► turned round in place ──► output.rs
+//!   error ─► path MTU ──► M_CTL [IP][ICMP][offending IP ..] ──► its protocol's subscribers
+//!   all ───► subscribers of protocol 1
+//! ```
+//!
+//! Spec: RFC 792, RFC 1122 3.2.2, RFC 1191, the reference's ip-tpi 2.2.
+
+use streams::prelude::*;
+
+use crate::module::OnStack;
+use crate::wire::{self, HEADER, Header, be16, be32, proto};
+use crate::{deliver, icmp, output};
+
+/// The plateaus of RFC 1191 as Solaris has them.
+const PLATEAUS: [u32; 10] = [32000, 17914, 8166, 4352, 2002, 1496, 1006, 508, 296, 68];
+
+/// An ICMP datagram for us.
+pub fn icmp_input<M: OnStack>(
+    q: &mut Queue<'_, M>,
+    ill: u32,
+    h: &Header,
+    mut mp: Msg,
+    group: bool,
+) {
+    let s = q.shared();
+    s.mib.icmp_in_msgs += 1;
+    if mp.cont().is_some() && !mp.pullupmsg(None) {
+        return q.discard(mp, "ICMP cut short");
+    }
+    let body = mp.rd().get(h.ihl..).unwrap_or(&[]);
+    if body.len() < 8 || wire::sum(body) != 0xffff {
+        q.shared().mib.icmp_in_errors += 1;
+        return q.discard(mp, "ICMP checksum or length");
+    }
+    match body[0] {
+        8 => {
+            if group && !q.shared().params.echo_broadcast {
+                return q.discard(mp, "echo to a broadcast address");
+            }
+            echo(q, ill, h, mp, group);
+        }
+        3 | 4 | 11 | 12 => error_for_protocol(q, ill, h, mp),
+        _ => {
+            let wanted = q
+                .shared()
+                .subscribers
+                .iter()
+                .any(|s| s.proto == proto::ICMP);
+            if wanted {
+                deliver::fanout(q, ill, h, mp, group);
+            } else {
+                q.freemsg(mp); // read, and of no further use
+            }
+        }
+    }
+}
+
+/// Answers an echo request: to a broadcast, from the interface's own address.
+fn echo<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp: Msg, group: bool) {
+    icmp::echo_reply(&mut mp);
+    let from = if group {
+        q.shared().ill(ill).map_or(0, |i| i.addr)
+    } else {
+        h.dst
+    };
+    let b = mp.rd_mut();
+    wire::put32(b, 12, from);
+    wire::put16(b, 6, 0);
+    q.shared().mib.icmp_out_msgs += 1;
+    output::ip_output(q, mp);
+}
+
+/// An error about a datagram of ours: the path MTU first, then its protocol.
+fn error_for_protocol<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp: Msg) {
+    let now = q.now();
+    let body = mp.rd().get(h.ihl..).unwrap_or(&[]);
+    let (ty, code, hint) = (body[0], body[1], u32::from(be16(body, 6)));
+    let inner = body.get(8..).unwrap_or(&[]);
+    if inner.len() < HEADER + 8 {
+        q.shared().mib.icmp_in_errors += 1;
+        return q.discard(mp, "ICMP error without the datagram it is about");
+    }
+    let (inner_proto, src, dst) = (inner[9], be32(inner, 12), be32(inner, 16));
+    let offending = u32::from(be16(inner, 2));
+    let s = q.shared();
+    if ty == 3 && code == 4 {
+        let mtu = match hint {
+            n if n >= 68 => n,
+            _ => PLATEAUS
+                .iter()
+                .copied()
+                .find(|p| *p < offending)
+                .unwrap_or(68),
+        };
+        let old = s.path_mtu.get(&dst).map_or(u32::MAX, |m| m.0);
+        if mtu < old {
+            s.path_mtu.insert(dst, (mtu, now));
+        }
+    }
+    // 2.2: to the streams of the offending datagram's protocol, the addresses reversed.
+    let to: Vec<QRef> = s
+        .subscribers
+        .iter()
+        .filter(|u| u.proto == inner_proto || u.proto == proto::ICMP)
+        .filter(|u| {
+            u.proto == proto::ICMP
+                || ((u.local == 0 || u.local == src) && (u.remote == 0 || u.remote == dst))
+        })
+        .map(|u| u.q)
+        .collect();
+    if inner_proto == proto::UDP {
+        crate::udp::icmp_error(q, inner, ty, code);
+    }
+    let _ = ill;
+    for u in &to {
+        let mut copy = mp.dupmsg();
+        copy.set_ty(MsgType::Ctl);
+        match q.at(*u) {
+            Some(mut up) => up.putnext(copy),
+            None => q.discard(copy, "the receiver is gone"),
+        }
+    }
+    q.freemsg(mp);
+}

@@ -1,0 +1,570 @@
+//! The ioctls of IP: interfaces, routes, ARP entries, ndd.
+//!
+//! ```text
+//!   client stream (/dev/udp, /dev/ip)  SIOCSIFADDR, SIOCADDRT, ND_GET ..
+//!   interface stream, before it is linked   IF_UNITSEL, SIOCSLIFNAME, SIOCGIFFLAGS
+//! ```
+//!
+//! Spec: if(7P), routing(7P), arp(7P), ndd(1M); numbers and structures of sys/sockio.h.
+//! Kept: numbers, layouts, errors, who may.
+//! Differs: only the I_STR form; the transparent form is refused with EINVAL.
+
+use streams::prelude::*;
+
+use crate::ill::{Dl, IP_MIN_MTU, iff};
+use crate::ire::{Ire, IreKind, RTF_BLACKHOLE, RTF_GATEWAY, RTF_HOST, RTF_REJECT, RTF_UP};
+use crate::module::{Ip, OnStack, bring_up_at, name_ill};
+use crate::resolve;
+use crate::stack::Stack;
+use crate::tpi::{sockaddr, sockaddr_bytes};
+use crate::wire::class_mask;
+
+macro_rules! numbers {
+    ($($(#[$d:meta])* $name:ident = $v:literal;)*) => { $($(#[$d])* pub const $name: i32 = $v as u32 as i32;)* };
+}
+
+numbers! {
+    /// Add a route (rtentry).
+    SIOCADDRT = 0x8030720au32;
+    /// Delete a route.
+    SIOCDELRT = 0x8030720bu32;
+    /// Set the address.
+    SIOCSIFADDR = 0x8020690cu32;
+    /// Get the address.
+    SIOCGIFADDR = 0xc020690du32;
+    /// Set the far end's address.
+    SIOCSIFDSTADDR = 0x8020690eu32;
+    /// Get the far end's address.
+    SIOCGIFDSTADDR = 0xc020690fu32;
+    /// Set the flags.
+    SIOCSIFFLAGS = 0x80206910u32;
+    /// Get the flags.
+    SIOCGIFFLAGS = 0xc0206911u32;
+    /// Set the MTU.
+    SIOCSIFMTU = 0x80206915u32;
+    /// Get the MTU.
+    SIOCGIFMTU = 0xc0206916u32;
+    /// Get the broadcast address.
+    SIOCGIFBRDADDR = 0xc0206917u32;
+    /// Set the broadcast address.
+    SIOCSIFBRDADDR = 0x80206918u32;
+    /// Get the netmask.
+    SIOCGIFNETMASK = 0xc0206919u32;
+    /// Set the netmask.
+    SIOCSIFNETMASK = 0x8020691au32;
+    /// Get the metric.
+    SIOCGIFMETRIC = 0xc020691bu32;
+    /// Set the metric.
+    SIOCSIFMETRIC = 0x8020691cu32;
+    /// Set an ARP entry (arpreq).
+    SIOCSARP = 0x8024691eu32;
+    /// Get an ARP entry.
+    SIOCGARP = 0xc024691fu32;
+    /// Delete an ARP entry.
+    SIOCDARP = 0x80246920u32;
+    /// How many interfaces.
+    SIOCGIFNUM = 0x40046957u32;
+    /// Get the multiplexor ids.
+    SIOCGIFMUXID = 0xc0206958u32;
+    /// Set the multiplexor ids.
+    SIOCSIFMUXID = 0x80206959u32;
+    /// Get the index.
+    SIOCGIFINDEX = 0xc020695au32;
+    /// List the interfaces: as an I_STR, the ifreqs one after another.
+    SIOCGIFCONF = 0xc008695cu32;
+    /// Name an interface by its PPA.
+    IF_UNITSEL = 0x80047336u32;
+    /// Name an interface.
+    SIOCSLIFNAME = 0xc0786981u32;
+    /// ndd -get: the name in, the value out.
+    ND_GET = 0x4e00u32;
+    /// ndd -set: name and value.
+    ND_SET = 0x4e01u32;
+}
+
+/// Bytes of an ifreq.
+pub const IFREQ: usize = 32;
+/// Bytes of an rtentry.
+pub const RTENTRY: usize = 48;
+/// Bytes of an arpreq.
+pub const ARPREQ: usize = 36;
+
+/// The name at the start of an ifreq; a NUL is forced at its end.
+pub fn name_of(ifreq: &[u8]) -> String {
+    let name = &ifreq[..ifreq.len().min(15)];
+    let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+    String::from_utf8_lossy(&name[..end]).into_owned()
+}
+
+/// An ifreq: a name and the 16 bytes of its union.
+pub fn ifreq(name: &str, union: &[u8]) -> Vec<u8> {
+    let mut b = vec![0; IFREQ];
+    let n = name.len().min(15);
+    b[..n].copy_from_slice(&name.as_bytes()[..n]);
+    let m = union.len().min(16);
+    b[16..16 + m].copy_from_slice(&union[..m]);
+    b
+}
+
+/// M_IOCTL on an interface stream that is not linked yet.
+pub(crate) fn module_ioctl(q: &mut Queue<'_, Ip>, ill: u32, mut mp: Msg) {
+    let cmd = mp.ioc().map_or(0, |i| i.cmd);
+    let data = mp.cont().map(Msg::to_vec).unwrap_or_default();
+    match cmd {
+        IF_UNITSEL | SIOCSLIFNAME => {
+            if let Err(e) = Queue::<Ip>::cred(&mp).require_priv() {
+                return q.iocnak(mp, e);
+            }
+            let driver = q.driver_name();
+            let s = q.shared();
+            if s.ill(ill).is_none_or(|i| !i.name.is_empty()) {
+                return q.iocnak(mp, Errno::EALREADY);
+            }
+            let named = if cmd == IF_UNITSEL {
+                <[u8; 4]>::try_from(&data[..])
+                    .map_err(|_| Errno::EINVAL)
+                    .map(|p| match u32::from_ne_bytes(p) {
+                        u32::MAX => {
+                            let free =
+                                (0..).find(|n| s.ill_named(&format!("{driver}{n}")).is_none());
+                            free.unwrap_or(0)
+                        }
+                        n => n,
+                    })
+                    .map(|ppa| (format!("{driver}{ppa}"), ppa))
+            } else {
+                let name = name_of(&data);
+                let digits = name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+                match name[digits..].parse::<u32>() {
+                    Ok(ppa) if digits > 0 => Ok((name, ppa)),
+                    _ => Err(Errno::EINVAL),
+                }
+            };
+            let (name, ppa) = match named {
+                Ok(n) => n,
+                Err(e) => return q.iocnak(mp, e),
+            };
+            if s.ill_named(&name).is_some() {
+                return q.iocnak(mp, Errno::EEXIST);
+            }
+            mp.take_cont();
+            let me = q.wr().qref();
+            if let Some(i) = q.shared().ill_mut(ill) {
+                i.name = name;
+                i.ppa = ppa;
+                i.error = None;
+                i.pending = Some((mp, me));
+            }
+            name_ill(q, ill);
+        }
+        SIOCGIFFLAGS => {
+            let Some(i) = q.shared().ill(ill) else {
+                return q.iocnak(mp, Errno::ENXIO);
+            };
+            let out = ifreq(&i.name, &i.flags.to_ne_bytes());
+            mp.set_cont(Some(Msg::data(&out)));
+            q.iocack(mp, 0);
+        }
+        // 1: other SIOC* are refused here; what is not IP's goes on down.
+        _ if matches!((cmd as u32 >> 8) & 0xff, 0x69 | 0x72) => q.iocnak(mp, Errno::EINVAL),
+        _ => q.putnext(mp),
+    }
+}
+
+/// M_IOCTL on a client stream.
+pub(crate) fn client_ioctl<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
+    if mp.ioc().is_some_and(|i| i.count == TRANSPARENT) {
+        return q.iocnak(mp, Errno::EINVAL);
+    }
+    let cmd = mp.ioc().map_or(0, |i| i.cmd);
+    let cred = Queue::<M>::cred(&mp);
+    let data = mp.cont().map(Msg::to_vec).unwrap_or_default();
+    match run(q, cmd, cred, &data) {
+        Ok(Done::Data(out)) => {
+            mp.set_cont((!out.is_empty()).then(|| Msg::data(&out)));
+            q.iocack(mp, 0);
+        }
+        Ok(Done::BringUp(at)) => {
+            // The answer comes when the provider has answered.
+            mp.take_cont();
+            let me = q.wr().qref();
+            let Some(wq) = q.shared().ill_mut(at).and_then(|i| {
+                i.pending = Some((mp, me));
+                i.wq
+            }) else {
+                return;
+            };
+            bring_up_at(q, wq, at);
+        }
+        Err(e) => q.iocnak(mp, e),
+    }
+}
+
+enum Done {
+    Data(Vec<u8>),
+    BringUp(u32),
+}
+
+fn run<M: OnStack>(q: &mut Queue<'_, M>, cmd: i32, cred: Cred, data: &[u8]) -> Result<Done, Errno> {
+    let set = matches!(
+        cmd,
+        SIOCADDRT
+            | SIOCDELRT
+            | SIOCSIFADDR
+            | SIOCSIFDSTADDR
+            | SIOCSIFFLAGS
+            | SIOCSIFMTU
+            | SIOCSIFBRDADDR
+            | SIOCSIFNETMASK
+            | SIOCSIFMETRIC
+            | SIOCSARP
+            | SIOCDARP
+            | SIOCSIFMUXID
+            | ND_SET
+    );
+    if set {
+        cred.require_priv()?;
+    }
+    let none = Ok(Done::Data(Vec::new()));
+    match cmd {
+        SIOCADDRT | SIOCDELRT => {
+            route(q.shared(), cmd == SIOCADDRT, data)?;
+            none
+        }
+        SIOCSARP | SIOCGARP | SIOCDARP => arp(q, cmd, data).map(Done::Data),
+        SIOCGIFNUM => {
+            let n = q
+                .shared()
+                .ills
+                .iter()
+                .flatten()
+                .filter(|i| !i.name.is_empty())
+                .count() as u32;
+            Ok(Done::Data(n.to_ne_bytes().to_vec()))
+        }
+        SIOCGIFCONF => {
+            let s = q.shared();
+            let named = s.ills.iter().flatten().filter(|i| !i.name.is_empty());
+            Ok(Done::Data(
+                named
+                    .flat_map(|i| ifreq(&i.name, &sockaddr_bytes(0, i.addr)))
+                    .collect(),
+            ))
+        }
+        ND_GET | ND_SET => crate::ndd::nd(q.shared(), cmd == ND_SET, data).map(Done::Data),
+        _ if (cmd as u32 >> 8) & 0xff == 0x69 => interface(q, cmd, data),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// The ioctls whose argument is an ifreq.
+fn interface<M: OnStack>(q: &mut Queue<'_, M>, cmd: i32, data: &[u8]) -> Result<Done, Errno> {
+    if data.len() != IFREQ {
+        return Err(Errno::EINVAL);
+    }
+    let name = name_of(data);
+    let s = q.shared();
+    let at = s.ill_named(&name).ok_or(Errno::ENXIO)?;
+    let word = data[16..20].try_into().map_or(0, u32::from_ne_bytes);
+    let addr = || {
+        sockaddr(&data[16..32])
+            .map(|a| a.1)
+            .ok_or(Errno::EAFNOSUPPORT)
+    };
+    let i = s.ill(at).ok_or(Errno::ENXIO)?;
+    let out = |union: &[u8]| Ok(Done::Data(ifreq(&name, union)));
+    match cmd {
+        SIOCGIFADDR => return out(&sockaddr_bytes(0, i.addr)),
+        SIOCGIFDSTADDR => {
+            if i.flags & iff::POINTOPOINT == 0 {
+                return Err(Errno::EADDRNOTAVAIL);
+            }
+            return out(&sockaddr_bytes(0, i.dst));
+        }
+        SIOCGIFBRDADDR => {
+            if i.flags & iff::BROADCAST == 0 {
+                return Err(Errno::EADDRNOTAVAIL);
+            }
+            return out(&sockaddr_bytes(0, i.broadcast));
+        }
+        SIOCGIFNETMASK => return out(&sockaddr_bytes(0, i.mask)),
+        SIOCGIFFLAGS => return out(&i.flags.to_ne_bytes()),
+        SIOCGIFMTU => return out(&i.mtu.to_ne_bytes()),
+        SIOCGIFMETRIC => return out(&i.metric.to_ne_bytes()),
+        SIOCGIFINDEX => return out(&(at + 1).to_ne_bytes()),
+        SIOCGIFMUXID => return out(&[i.muxid[0].to_ne_bytes(), i.muxid[1].to_ne_bytes()].concat()),
+        _ => {}
+    }
+    let (up, p2p, max) = (i.is_up(), i.flags & iff::POINTOPOINT != 0, i.info.max_sdu);
+    let (mask, broadcast_link, loopback) = (
+        i.mask,
+        i.flags & iff::BROADCAST != 0,
+        i.flags & iff::LOOPBACK != 0,
+    );
+    // What changes while the interface is up takes its routes down and up again.
+    let mut change: Box<dyn FnOnce(&mut crate::ill::Ill)> = match cmd {
+        SIOCSIFADDR => {
+            let a = addr()?;
+            let m = if mask == 0 { class_mask(a) } else { mask };
+            Stack::valid_address(a, m, p2p)?;
+            if up && a == 0 {
+                return Err(Errno::EADDRNOTAVAIL);
+            }
+            Box::new(move |i| {
+                i.addr = a;
+                if i.mask == 0 || p2p {
+                    i.mask = if p2p { u32::MAX } else { m };
+                }
+                if broadcast_link {
+                    i.broadcast = a & i.mask | !i.mask;
+                }
+            })
+        }
+        SIOCSIFDSTADDR => {
+            if !p2p {
+                return Err(Errno::EINVAL);
+            }
+            let a = addr()?;
+            Box::new(move |i| i.dst = a)
+        }
+        SIOCSIFNETMASK => {
+            let m = addr()?;
+            if m.leading_ones() + m.trailing_zeros() < 32 {
+                return Err(Errno::EINVAL);
+            }
+            Box::new(move |i| {
+                i.mask = m;
+                if broadcast_link {
+                    i.broadcast = i.addr & m | !m;
+                }
+            })
+        }
+        SIOCSIFBRDADDR => {
+            if !broadcast_link {
+                return Err(Errno::EADDRNOTAVAIL);
+            }
+            let a = addr()?;
+            Box::new(move |i| i.broadcast = a)
+        }
+        SIOCSIFMTU => {
+            let limit = if loopback { 65535 } else { max };
+            if word < IP_MIN_MTU || word > limit {
+                return Err(Errno::EINVAL);
+            }
+            Box::new(move |i| i.mtu = word)
+        }
+        SIOCSIFMETRIC => Box::new(move |i| i.metric = word),
+        SIOCSIFMUXID => {
+            let id = |at: usize| data[at..at + 4].try_into().map_or(0, i32::from_ne_bytes);
+            let ids = [id(16), id(20)];
+            Box::new(move |i| i.muxid = ids)
+        }
+        SIOCSIFFLAGS => return set_flags(s, at, word as u16),
+        _ => return Err(Errno::EINVAL),
+    };
+    let rebuild = up && !matches!(cmd, SIOCSIFMETRIC | SIOCSIFMUXID);
+    if rebuild {
+        s.remove_interface_routes(at);
+    }
+    if let Some(i) = s.ill_mut(at) {
+        std::mem::replace(&mut change, Box::new(|_| {}))(i);
+    }
+    if rebuild {
+        s.add_interface_routes(at);
+        if cmd == SIOCSIFMTU {
+            let of_it = |(id, r): (u32, &Ire)| (r.ill == at).then_some(id);
+            let ids: Vec<u32> = s.ires.iter().filter_map(of_it).collect();
+            for id in ids {
+                s.ires.get_mut(id).mtu = word;
+            }
+        }
+        resolve::announce(q, at);
+    }
+    Ok(Done::Data(Vec::new()))
+}
+
+/// SIOCSIFFLAGS: only some bits are the user's; coming up may have to wait for the provider.
+fn set_flags(s: &mut Stack, at: u32, flags: u16) -> Result<Done, Errno> {
+    let i = s.ill_mut(at).ok_or(Errno::ENXIO)?;
+    let (was, want) = (i.is_up(), flags & iff::UP != 0);
+    let p2p = i.flags & iff::POINTOPOINT != 0;
+    if want && !was {
+        if i.wq.is_some() && (i.name.is_empty() || !matches!(i.dl, Dl::Idle)) {
+            return Err(Errno::EINVAL);
+        }
+        if p2p && i.dst == 0 {
+            return Err(Errno::EINVAL); // 5.3: point-to-point without a far end
+        }
+        let (addr, bound, lo) = (i.addr, i.bound, i.wq.is_none());
+        let taken = s.ills.iter().enumerate().any(|(n, o)| {
+            n as u32 != at
+                && o.as_ref()
+                    .is_some_and(|o| o.is_up() && o.addr == addr && addr != 0)
+        });
+        if taken && !p2p {
+            return Err(Errno::EADDRNOTAVAIL);
+        }
+        let i = s.ill_mut(at).ok_or(Errno::ENXIO)?;
+        i.flags = i.flags & iff::FIXED & !iff::UNNUMBERED | flags & !iff::FIXED & !iff::UP;
+        if i.flags & (iff::BROADCAST | iff::LOOPBACK) == 0 {
+            i.flags |= iff::NOARP;
+        }
+        if taken {
+            i.flags |= iff::UNNUMBERED;
+        }
+        if bound || lo {
+            i.flags |= iff::UP;
+            s.add_interface_routes(at);
+            return Ok(Done::Data(Vec::new()));
+        }
+        return Ok(Done::BringUp(at));
+    }
+    i.flags = i.flags & (iff::FIXED | iff::UP | iff::NOARP)
+        | flags & !iff::FIXED & !iff::UP & !iff::NOARP;
+    if was && !want {
+        s.remove_interface_routes(at);
+        s.ires.delete_where(|r| r.ill == at && r.gateway != 0);
+        if let Some(i) = s.ill_mut(at) {
+            i.flags &= !iff::UP;
+        }
+    }
+    Ok(Done::Data(Vec::new()))
+}
+
+/// SIOCADDRT, SIOCDELRT (rtentry).
+fn route(s: &mut Stack, add: bool, b: &[u8]) -> Result<(), Errno> {
+    if b.len() != RTENTRY {
+        return Err(Errno::EINVAL);
+    }
+    let dst = sockaddr(&b[4..20]).ok_or(Errno::EAFNOSUPPORT)?.1;
+    let gw = sockaddr(&b[20..36]).ok_or(Errno::EAFNOSUPPORT)?.1;
+    let flags = u16::from_ne_bytes([b[36], b[37]]);
+    // Beyond the structure of 2.6 there is no mask; its last word, unused there, has it.
+    let given = u32::from_be_bytes([b[44], b[45], b[46], b[47]]);
+    let mask = if flags & RTF_HOST != 0 {
+        u32::MAX
+    } else if dst == 0 {
+        0
+    } else if given != 0 {
+        given
+    } else {
+        class_mask(dst)
+    };
+    if !add {
+        let dst = dst & mask;
+        return s
+            .ires
+            .delete(dst, mask, Some(gw), |i| i.gateway == gw || i.src == gw)
+            .map(|_| ());
+    }
+    if gw == 0 {
+        return Err(Errno::ENETUNREACH);
+    }
+    // The gateway must be on a link of ours, or be one of our addresses (interface route).
+    let id = s.ires.lookup(gw).ok_or(Errno::ENETUNREACH)?;
+    let via = *s.ires.get(id);
+    let reject = flags & (RTF_REJECT | RTF_BLACKHOLE);
+    let (ill, gateway, kind, src) = match via.kind {
+        IreKind::Local | IreKind::Loopback => {
+            let up = |i: &crate::ill::Ill| i.is_up() && i.addr == gw;
+            let at = s
+                .ills
+                .iter()
+                .position(|i| i.as_ref().is_some_and(up))
+                .ok_or(Errno::ENETUNREACH)? as u32;
+            let noarp = s.ill(at).is_some_and(|i| i.flags & iff::NOARP != 0);
+            (
+                at,
+                0,
+                if noarp {
+                    IreKind::IfNoResolver
+                } else {
+                    IreKind::IfResolver
+                },
+                gw,
+            )
+        }
+        IreKind::IfNoResolver | IreKind::IfResolver => {
+            let kind = match mask {
+                0 => IreKind::Default,
+                u32::MAX => IreKind::Host,
+                _ => IreKind::Prefix,
+            };
+            (via.ill, gw, kind, 0)
+        }
+        _ => return Err(Errno::ENETUNREACH),
+    };
+    let mtu = s.ill(ill).map_or(IP_MIN_MTU, |i| i.mtu);
+    let flags = flags & !RTF_UP | RTF_UP | reject | if gateway != 0 { RTF_GATEWAY } else { 0 };
+    s.ires
+        .add(Ire {
+            kind,
+            dst: dst & mask,
+            mask,
+            gateway,
+            ill,
+            src,
+            flags,
+            mtu,
+            uses: 0,
+        })
+        .map(|_| ())
+}
+
+/// An rtentry for SIOCADDRT and SIOCDELRT.
+pub fn rtentry(dst: u32, mask: u32, gateway: u32, flags: u16) -> Vec<u8> {
+    let mut b = vec![0; RTENTRY];
+    b[4..20].copy_from_slice(&sockaddr_bytes(0, dst));
+    b[20..36].copy_from_slice(&sockaddr_bytes(0, gateway));
+    let flags = if mask == u32::MAX {
+        flags | RTF_HOST
+    } else {
+        flags
+    };
+    b[36..38].copy_from_slice(&flags.to_ne_bytes());
+    b[44..48].copy_from_slice(&mask.to_be_bytes());
+    b
+}
+
+/// SIOCSARP, SIOCGARP, SIOCDARP (arpreq).
+fn arp<M: OnStack>(q: &mut Queue<'_, M>, cmd: i32, b: &[u8]) -> Result<Vec<u8>, Errno> {
+    if b.len() != ARPREQ {
+        return Err(Errno::EINVAL);
+    }
+    let addr = sockaddr(&b[..16]).ok_or(Errno::EAFNOSUPPORT)?.1;
+    let flags = u32::from_ne_bytes([b[32], b[33], b[34], b[35]]);
+    let s = q.shared();
+    // The interface is the one whose net the address is on.
+    let at = s
+        .ires
+        .lookup(addr)
+        .map(|id| s.ires.get(id).ill)
+        .ok_or(Errno::ENETUNREACH)?;
+    const PERM: u32 = 4;
+    const PUBL: u32 = 8;
+    match cmd {
+        SIOCGARP => {
+            let n = s.neighbours.get(&(at, addr)).ok_or(Errno::ENXIO)?;
+            let mac = n.mac.ok_or(Errno::ENXIO)?;
+            let mut out = b.to_vec();
+            out[18..24].copy_from_slice(&mac);
+            let f = 3 | if n.permanent { PERM } else { 0 } | if n.published { PUBL } else { 0 };
+            out[32..36].copy_from_slice(&f.to_ne_bytes());
+            Ok(out)
+        }
+        SIOCSARP => {
+            let mac: [u8; 6] = b[18..24].try_into().map_err(|_| Errno::EINVAL)?;
+            resolve::set_entry(
+                s,
+                at,
+                addr,
+                Some((mac, flags & PERM != 0, flags & PUBL != 0)),
+            )?;
+            if flags & PUBL != 0 {
+                resolve::announce_for(q, at, addr);
+            }
+            Ok(Vec::new())
+        }
+        _ => resolve::set_entry(s, at, addr, None).map(|()| Vec::new()),
+    }
+}

@@ -1,0 +1,209 @@
+//! A datagram leaves: the header is finished, then down the interface's stream.
+//!
+//! ```text
+//!   our own ─► route, source, ident, checksum ─► MTU ─┐
+//!   forwarded ────────────────────────────────────────┴─► send ─► link header ─► putnext
+//!                                                          │ no link address yet: resolve.rs
+//! ```
+//!
+//! Spec: ip_wput, ip_wput_ire, the reference's ip-tpi sections 3 and 6.3; RFC 6864 (ident).
+//! Differs: the identification of an atomic datagram (DF, no fragment) is left as it is.
+
+use dlpi::prim::fast;
+use streams::prelude::*;
+
+use crate::forward::{in_pieces, leads_out};
+use crate::icmp_out::{self, code, ty};
+use crate::ill::iff;
+use crate::ire::{IreKind, RTF_BLACKHOLE, RTF_REJECT};
+use crate::module::OnStack;
+use crate::stack::{NO_ILL, Stack};
+use crate::wire::{self, HEADER, IP_DF, IP_MF, IP_OFFMASK, be16, be32, is_multicast, put16, put32};
+use crate::{input, resolve};
+
+/// Datagrams that may nest in tunnels through this stack before they count as a loop.
+const NESTED: u32 = 4;
+
+/// Sends a complete datagram of this host: header first, total length set.
+pub fn ip_output<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
+    if mp.len() < HEADER && !mp.pullupmsg(Some(HEADER)) {
+        return q.discard(mp, "header cut short");
+    }
+    let b = mp.rd();
+    let ihl = usize::from(b[0] & 0xf) * 4;
+    let len = usize::from(be16(b, 2));
+    if b[0] >> 4 != 4 || ihl < HEADER || len < ihl || len != mp.msgsize() {
+        q.shared().mib.out_discards += 1;
+        return q.discard(mp, "a header that does not fit its datagram");
+    }
+    if ihl > mp.len() && !mp.pullupmsg(Some(ihl)) {
+        return q.discard(mp, "header cut short");
+    }
+    let b = mp.rd();
+    let (dst, src, frag) = (be32(b, 16), be32(b, 12), be16(b, 6));
+    let s = q.shared();
+    s.mib.out_requests += 1;
+    let multicast = is_multicast(dst);
+    let Some(id) = s
+        .route(dst)
+        .or_else(|| if multicast { s.multicast_route() } else { None })
+    else {
+        s.mib.out_no_routes += 1;
+        finish_header(s, &mut mp, ihl, src, frag);
+        icmp_out::error(q, 0, &mp, ty::UNREACHABLE, code::HOST, 0);
+        return q.discard(mp, "no route");
+    };
+    let ire = s.ires.get(id);
+    let (kind, gateway, mtu, flags) = (ire.kind, ire.gateway, ire.mtu, ire.flags);
+    let out = ire.ill;
+    let from = if src != 0 { src } else { s.source_for(id) };
+    if flags & (RTF_REJECT | RTF_BLACKHOLE) != 0 {
+        s.mib.out_no_routes += 1;
+        if flags & RTF_REJECT != 0 {
+            finish_header(s, &mut mp, ihl, from, frag);
+            icmp_out::error(q, 0, &mp, ty::UNREACHABLE, code::HOST, 0);
+        }
+        return q.discard(mp, "reject route");
+    }
+    finish_header(s, &mut mp, ihl, from, frag);
+    if !leads_out(kind) {
+        return input::ip_input(q, 0, mp, false); // ours: looped back inside
+    }
+    if kind == IreKind::Broadcast || multicast {
+        let copy = mp.copymsg();
+        input::ip_input(q, out, copy, true);
+    }
+    let next = if gateway != 0 { gateway } else { dst };
+    if len > mtu as usize {
+        if frag & IP_DF != 0 {
+            q.shared().mib.frag_fails += 1;
+            icmp_out::error(q, 0, &mp, ty::UNREACHABLE, code::FRAG_NEEDED, mtu);
+            return q.discard(mp, "too big, and must not be fragmented");
+        }
+        return in_pieces(q, mp, out, next, mtu);
+    }
+    send(q, out, next, mp);
+}
+
+/// Source, identification, checksum.
+#[inline]
+fn finish_header(s: &mut Stack, mp: &mut Msg, ihl: usize, src: u32, frag: u16) {
+    let atomic = frag & IP_DF != 0 && frag & (IP_MF | IP_OFFMASK) == 0;
+    let ident = if atomic { None } else { Some(s.next_ident()) };
+    let b = mp.rd_mut();
+    put32(b, 12, src);
+    if let Some(i) = ident {
+        put16(b, 4, i);
+    }
+    wire::fill_checksum(b, ihl);
+}
+
+impl Stack {
+    /// The source address of a datagram by a route.
+    pub(crate) fn source_for(&self, id: crate::ire::IreId) -> u32 {
+        let ire = self.ires.get(id);
+        if ire.src != 0 {
+            return ire.src;
+        }
+        self.ill(ire.ill).map_or(0, |i| i.addr)
+    }
+
+    /// Where a multicast goes that no route names: the first interface that can.
+    fn multicast_route(&mut self) -> Option<crate::ire::IreId> {
+        let able = iff::UP | iff::MULTICAST;
+        let ill = self
+            .ills
+            .iter()
+            .flatten()
+            .find(|i| i.flags & able == able && i.flags & iff::LOOPBACK == 0 && i.addr != 0)?;
+        let (net, addr) = (ill.dst, ill.addr);
+        self.route(if net != 0 {
+            net
+        } else {
+            (addr & ill_mask(self, addr)) | 1
+        })
+    }
+}
+
+fn ill_mask(s: &Stack, addr: u32) -> u32 {
+    s.ills
+        .iter()
+        .flatten()
+        .find(|i| i.addr == addr)
+        .map_or(u32::MAX, |i| i.mask)
+}
+
+/// Hands a finished datagram to an interface, for the neighbour `next`.
+#[inline]
+pub fn send<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32, mut mp: Msg) {
+    let s = q.shared();
+    let Some(ill) = s.ills.get_mut(out as usize).and_then(Option::as_mut) else {
+        s.mib.out_discards += 1;
+        return q.discard(mp, "the interface is gone");
+    };
+    if ill.flags & iff::UP == 0 {
+        s.mib.out_discards += 1;
+        return q.discard(mp, "the interface is down");
+    }
+    let Some(wq) = ill.wq else {
+        return input::ip_input(q, 0, mp, false);
+    };
+    let tunnel = ill.tunnel;
+    if ill.flags & iff::NOARP == 0 {
+        // A broadcast link: the neighbour's header goes in front.
+        match s
+            .neighbours
+            .get(&(out, next))
+            .and_then(|n| n.header.as_deref())
+        {
+            Some(h) => mp.prepend(h.len(), 0).copy_from_slice(h),
+            None => return resolve::resolve(q, out, next, mp),
+        }
+    } else if !ill.fastpath {
+        let dlsap = ill.dlsap(
+            &vec![0; ill.info.phys_len() as usize],
+            dlpi::prim::SAP_IP as u16,
+        );
+        return send_unitdata(q, out, &dlsap, mp);
+    }
+    if tunnel {
+        if s.nested >= NESTED {
+            s.mib.out_discards += 1;
+            return q.discard(mp, "tunnels nested too deep");
+        }
+        s.nested += 1;
+    }
+    down(q, wq, mp);
+    if tunnel {
+        q.shared().nested -= 1;
+    }
+}
+
+/// Down the interface's stream, if there is room.
+#[inline]
+fn down<M: OnStack>(q: &mut Queue<'_, M>, wq: QRef, mp: Msg) {
+    let Some(mut w) = q.at(wq) else {
+        return q.discard(mp, "the interface is gone");
+    };
+    if w.canputnext() {
+        return w.putnext(mp);
+    }
+    q.shared().mib.out_discards += 1;
+    q.discard(mp, "the link is blocked");
+}
+
+/// As DL_UNITDATA_REQ, to a link without a fast path or a neighbour without a header.
+pub(crate) fn send_unitdata<M: OnStack>(q: &mut Queue<'_, M>, out: u32, dlsap: &[u8], mp: Msg) {
+    if out == NO_ILL {
+        return q.discard(mp, "the interface is gone");
+    }
+    let Some(wq) = q.shared().ill(out).and_then(|i| i.wq) else {
+        return q.discard(mp, "the interface is gone");
+    };
+    let mut req = q.alloc(0, fast::UNITDATA_REQ_SIZE + dlsap.len());
+    if !fast::put_unitdata_req(&mut req, dlsap) {
+        return q.discard(mp, "no room for a primitive");
+    }
+    req.set_cont(Some(mp));
+    down(q, wq, req);
+}

@@ -1,0 +1,221 @@
+//! One IP: what all instances of ip, arp and udp in a kernel share.
+//!
+//! ```text
+//!   ills (links) ── ipif addresses ──► ires (routes) ──► which link, which gateway
+//!   neighbours (per link): address ──► link header        subscribers: protocol ──► stream
+//! ```
+//!
+//! Spec: ip(7P); the reference's ip-tpi sections 1, 6, 7.
+//! Differs: one address per link; Solaris has logical units (le0:1).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+use streams::{Msg, QRef};
+
+use crate::icmp::RateLimit;
+use crate::ill::Ill;
+use crate::ire::{Ire, IreId, IreKind, IreTable};
+use crate::mib::Mib;
+use crate::reassemble::Reassembly;
+
+/// No interface.
+pub const NO_ILL: u32 = u32::MAX;
+/// Datagrams that wait for one neighbour's address.
+pub const ARP_QUEUE: usize = 8;
+
+/// A stream that receives a protocol's datagrams (T_BIND_REQ on /dev/ip).
+#[derive(Clone, Copy, Debug)]
+pub struct Subscriber {
+    /// The protocol.
+    pub proto: u8,
+    /// Its read queue.
+    pub q: QRef,
+    /// Only datagrams to this address; 0 for any.
+    pub local: u32,
+    /// Only datagrams from this address; 0 for any.
+    pub remote: u32,
+}
+
+/// What ndd(1M) sets.
+#[derive(Clone, Copy, Debug)]
+pub struct Params {
+    /// `ip_forwarding`.
+    pub forwarding: bool,
+    /// `ip_def_ttl`.
+    pub def_ttl: u8,
+    /// `ip_respond_to_echo_broadcast`.
+    pub echo_broadcast: bool,
+    /// `ip_forward_directed_broadcasts`.
+    pub directed_broadcasts: bool,
+}
+
+impl Default for Params {
+    fn default() -> Params {
+        Params {
+            forwarding: true,
+            def_ttl: 255,
+            echo_broadcast: true,
+            directed_broadcasts: false,
+        }
+    }
+}
+
+/// A neighbour on a broadcast link.
+#[derive(Default)]
+pub struct Neighbour {
+    /// The link header to put in front, once the address is known.
+    pub header: Option<Vec<u8>>,
+    /// Its link address.
+    pub mac: Option<[u8; 6]>,
+    /// What waits for it.
+    pub waiting: VecDeque<Msg>,
+    /// When it was last asked for, or heard of.
+    pub since: Duration,
+    /// Questions asked without an answer.
+    pub tries: u8,
+    /// Set by hand (SIOCSARP).
+    pub permanent: bool,
+    /// We answer for it (proxy ARP).
+    pub published: bool,
+}
+
+/// A UDP port and the stream bound to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Port {
+    /// Local address; 0 for any.
+    pub addr: u32,
+    /// The stream's read queue.
+    pub q: QRef,
+}
+
+/// The tables of one IP.
+pub struct Stack {
+    /// The interfaces, by index; a hole where one was unplumbed.
+    pub ills: Vec<Option<Ill>>,
+    /// The routes.
+    pub ires: IreTable,
+    /// Neighbours, by interface and address.
+    pub neighbours: FxHashMap<(u32, u32), Neighbour>,
+    /// Who receives which protocol.
+    pub subscribers: Vec<Subscriber>,
+    /// UDP ports.
+    pub ports: FxHashMap<u16, Vec<Port>>,
+    /// Counters.
+    pub mib: Mib,
+    /// Parameters.
+    pub params: Params,
+    /// The next identification.
+    pub ident: u16,
+    /// Datagrams in pieces.
+    pub reassembly: Reassembly,
+    /// Bounds ICMP errors.
+    pub icmp_limit: RateLimit,
+    /// Tunnels entered on this stack of calls.
+    pub nested: u32,
+    /// Path MTUs learned (RFC 1191): destination to MTU and when.
+    pub path_mtu: FxHashMap<u32, (u32, Duration)>,
+    /// The last destination looked up, while the table has this generation.
+    cache: (u64, u32, IreId),
+    /// Last anonymous port given.
+    pub last_port: u16,
+}
+
+impl Default for Stack {
+    fn default() -> Stack {
+        let mut s = Stack {
+            ills: Vec::new(),
+            ires: IreTable::new(),
+            neighbours: FxHashMap::default(),
+            subscribers: Vec::new(),
+            ports: FxHashMap::default(),
+            mib: Mib::default(),
+            params: Params::default(),
+            ident: 1,
+            reassembly: Reassembly::default(),
+            icmp_limit: RateLimit::default(),
+            nested: 0,
+            path_mtu: FxHashMap::default(),
+            cache: (u64::MAX, 0, 0),
+            last_port: 32767,
+        };
+        // lo0 has no stream: 127.0.0.1 is looped back inside.
+        s.ills.push(Some(Ill::loopback()));
+        let lo = Ire {
+            kind: IreKind::Loopback,
+            dst: 0x7f00_0001,
+            mask: u32::MAX,
+            gateway: 0,
+            ill: 0,
+            src: 0x7f00_0001,
+            flags: 0,
+            mtu: 8232,
+            uses: 0,
+        };
+        let _ = s.ires.add(lo); // the table is empty: it can't be there already
+        s
+    }
+}
+
+impl Stack {
+    /// The route to an address; the last answer is remembered.
+    #[inline]
+    pub fn route(&mut self, dst: u32) -> Option<IreId> {
+        let generation = self.ires.generation();
+        if self.cache.0 == generation && self.cache.1 == dst {
+            return Some(self.cache.2);
+        }
+        let id = self.ires.lookup(dst)?;
+        self.cache = (generation, dst, id);
+        Some(id)
+    }
+
+    /// An interface by index.
+    #[inline]
+    pub fn ill(&self, at: u32) -> Option<&Ill> {
+        self.ills.get(at as usize)?.as_ref()
+    }
+
+    /// An interface by index, to be changed.
+    #[inline]
+    pub fn ill_mut(&mut self, at: u32) -> Option<&mut Ill> {
+        self.ills.get_mut(at as usize)?.as_mut()
+    }
+
+    /// An interface by name.
+    pub fn ill_named(&self, name: &str) -> Option<u32> {
+        self.ills
+            .iter()
+            .position(|i| i.as_ref().is_some_and(|i| i.name == name))
+            .map(|i| i as u32)
+    }
+
+    /// Makes room for an interface.
+    pub fn add_ill(&mut self, ill: Ill) -> u32 {
+        match self.ills.iter().position(Option::is_none) {
+            Some(i) => {
+                self.ills[i] = Some(ill);
+                i as u32
+            }
+            None => {
+                self.ills.push(Some(ill));
+                self.ills.len() as u32 - 1
+            }
+        }
+    }
+
+    /// The next identification of a datagram that this host sends.
+    #[inline]
+    pub fn next_ident(&mut self) -> u16 {
+        self.ident = self.ident.wrapping_add(1);
+        self.ident
+    }
+
+    /// One of our own addresses?
+    #[inline]
+    pub fn is_local(&mut self, addr: u32) -> bool {
+        self.route(addr)
+            .is_some_and(|id| matches!(self.ires.get(id).kind, IreKind::Local | IreKind::Loopback))
+    }
+}

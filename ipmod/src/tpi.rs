@@ -1,0 +1,235 @@
+//! TPI messages: what a transport user and provider say to one another.
+//!
+//! Spec: tihdr(7P), sys/tihdr.h, the reference's ip-tpi section 4.
+//! Native 32-bit words, offsets from the start of the block.
+
+use streams::prelude::*;
+
+/// Bind, as before XTI: a busy address gives another one.
+pub const O_T_BIND_REQ: u32 = 6;
+/// Unbind.
+pub const T_UNBIND_REQ: u32 = 7;
+/// Bind: a busy address is refused.
+pub const T_BIND_REQ: u32 = 26;
+const T_INFO_REQ: u32 = 5;
+const T_UNITDATA_REQ: u32 = 8;
+const T_INFO_ACK: u32 = 16;
+const T_BIND_ACK: u32 = 17;
+const T_ERROR_ACK: u32 = 18;
+const T_OK_ACK: u32 = 19;
+const T_UNITDATA_IND: u32 = 20;
+const T_UDERROR_IND: u32 = 21;
+
+/// States.
+pub mod state {
+    /// TS_UNBND.
+    pub const UNBND: u32 = 0;
+    /// TS_IDLE.
+    pub const IDLE: u32 = 3;
+}
+
+/// TLI errors.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tli(pub u32);
+
+#[allow(missing_docs)] // the T errors of sys/tpicommon.h
+impl Tli {
+    pub const BADADDR: Tli = Tli(1);
+    pub const ACCES: Tli = Tli(3);
+    pub const NOADDR: Tli = Tli(5);
+    pub const OUTSTATE: Tli = Tli(6);
+    pub const SYSERR: Tli = Tli(8);
+    pub const NOTSUPPORT: Tli = Tli(18);
+    pub const ADDRBUSY: Tli = Tli(23);
+}
+
+/// A request of a transport user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tpi {
+    /// T_INFO_REQ.
+    InfoReq,
+    /// T_BIND_REQ or O_T_BIND_REQ.
+    Bind {
+        /// Which of the two.
+        prim: u32,
+        /// The address.
+        addr: Vec<u8>,
+        /// CONIND_number.
+        conind: u32,
+        /// The byte behind the address: IP's protocol number, on /dev/ip.
+        trailer: Option<u8>,
+    },
+    /// T_UNBIND_REQ.
+    UnbindReq,
+    /// T_UNITDATA_REQ.
+    UnitdataReq {
+        /// Where to.
+        dest: Vec<u8>,
+    },
+}
+
+fn word(b: &[u8], i: usize) -> Option<u32> {
+    b.get(4 * i..4 * i + 4)?
+        .try_into()
+        .ok()
+        .map(u32::from_ne_bytes)
+}
+
+fn part(b: &[u8], len: u32, off: u32) -> Option<&[u8]> {
+    if len == 0 {
+        return Some(&[]);
+    }
+    b.get(off as usize..(off as usize).checked_add(len as usize)?)
+}
+
+impl Tpi {
+    /// Reads a request; `None` for one that is unknown or malformed.
+    pub fn parse(b: &[u8]) -> Option<Tpi> {
+        Some(match word(b, 0)? {
+            T_INFO_REQ => Tpi::InfoReq,
+            T_UNBIND_REQ => Tpi::UnbindReq,
+            prim @ (T_BIND_REQ | O_T_BIND_REQ) => {
+                let (len, off) = (word(b, 1)?, word(b, 2)?);
+                let end = if len == 0 {
+                    16
+                } else {
+                    off as usize + len as usize
+                };
+                Tpi::Bind {
+                    prim,
+                    addr: part(b, len, off)?.to_vec(),
+                    conind: word(b, 3)?,
+                    trailer: (b.len() > end).then(|| b[b.len() - 1]),
+                }
+            }
+            T_UNITDATA_REQ => Tpi::UnitdataReq {
+                dest: part(b, word(b, 1)?, word(b, 2)?)?.to_vec(),
+            },
+            _ => return None,
+        })
+    }
+}
+
+fn message(ty: MsgType, words: &[u32], tail: &[u8]) -> Msg {
+    let mut b: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();
+    b.extend_from_slice(tail);
+    Msg::of(ty, &b)
+}
+
+/// T_BIND_REQ for a protocol, as a transport over /dev/ip sends it: the address, then
+/// the protocol number, which ADDR_length does not count.
+pub fn bind_protocol(prim: u32, addr: &[u8], protocol: u8) -> Msg {
+    let off = if addr.is_empty() { 0 } else { 16 };
+    let mut mp = message(MsgType::Proto, &[prim, addr.len() as u32, off, 0], addr);
+    let mut tail = mp.rd().to_vec();
+    tail.push(protocol);
+    mp = Msg::of(MsgType::Proto, &tail);
+    mp
+}
+
+/// T_BIND_ACK.
+pub fn bind_ack(addr: &[u8], conind: u32) -> Msg {
+    let off = if addr.is_empty() { 0 } else { 16 };
+    message(
+        MsgType::PcProto,
+        &[T_BIND_ACK, addr.len() as u32, off, conind],
+        addr,
+    )
+}
+
+/// T_OK_ACK.
+pub fn ok_ack(prim: u32) -> Msg {
+    message(MsgType::PcProto, &[T_OK_ACK, prim], &[])
+}
+
+/// T_ERROR_ACK.
+pub fn error_ack(prim: u32, tli: Tli, unix: Option<Errno>) -> Msg {
+    let unix = unix.map_or(0, |e| e.number() as u32);
+    message(MsgType::PcProto, &[T_ERROR_ACK, prim, tli.0, unix], &[])
+}
+
+/// T_INFO_ACK of a connectionless provider with this TSDU size.
+pub fn info_ack(tsdu: u32, state: u32) -> Msg {
+    let invalid = (-2i32) as u32;
+    let (t_clts, flags) = (3, 1 | 4);
+    let w = [
+        T_INFO_ACK, tsdu, invalid, invalid, invalid, 16, 256, tsdu, t_clts, state, flags,
+    ];
+    message(MsgType::PcProto, &w, &[])
+}
+
+/// T_UNITDATA_IND, without its data.
+pub fn unitdata_ind(src: &[u8]) -> Msg {
+    message(
+        MsgType::Proto,
+        &[T_UNITDATA_IND, src.len() as u32, 20, 0, 0],
+        src,
+    )
+}
+
+/// T_UDERROR_IND.
+pub fn uderror_ind(dest: &[u8], e: Errno) -> Msg {
+    let w = [
+        T_UDERROR_IND,
+        dest.len() as u32,
+        24,
+        0,
+        0,
+        e.number() as u32,
+    ];
+    message(MsgType::Proto, &w, dest)
+}
+
+/// A reply's first word and its next three.
+pub fn words(b: &[u8]) -> [u32; 4] {
+    std::array::from_fn(|i| word(b, i).unwrap_or(0))
+}
+
+/// T_BIND_ACK's number, for a user that compares.
+pub const BIND_ACK: u32 = T_BIND_ACK;
+/// T_ERROR_ACK's number.
+pub const ERROR_ACK: u32 = T_ERROR_ACK;
+/// T_OK_ACK's number.
+pub const OK_ACK: u32 = T_OK_ACK;
+
+/// Port and address (host order) of a 16-byte sockaddr_in.
+pub fn sockaddr(b: &[u8]) -> Option<(u16, u32)> {
+    let b: &[u8; 16] = b.try_into().ok()?;
+    let family = u16::from_ne_bytes([b[0], b[1]]);
+    (family == 2).then(|| {
+        (
+            u16::from_be_bytes([b[2], b[3]]),
+            u32::from_be_bytes([b[4], b[5], b[6], b[7]]),
+        )
+    })
+}
+
+/// A 16-byte sockaddr_in.
+pub fn sockaddr_bytes(port: u16, addr: u32) -> [u8; 16] {
+    let mut b = [0; 16];
+    b[..2].copy_from_slice(&2u16.to_ne_bytes());
+    b[2..4].copy_from_slice(&port.to_be_bytes());
+    b[4..8].copy_from_slice(&addr.to_be_bytes());
+    b
+}
+
+/// T_UNITDATA_REQ's control part.
+pub fn unitdata_req(dest: &[u8]) -> Vec<u8> {
+    message(
+        MsgType::Proto,
+        &[T_UNITDATA_REQ, dest.len() as u32, 20, 0, 0],
+        dest,
+    )
+    .to_vec()
+}
+
+/// T_BIND_REQ's control part for a sockaddr.
+pub fn bind_req(addr: &[u8]) -> Vec<u8> {
+    let off = if addr.is_empty() { 0 } else { 16 };
+    message(
+        MsgType::Proto,
+        &[T_BIND_REQ, addr.len() as u32, off, 0],
+        addr,
+    )
+    .to_vec()
+}

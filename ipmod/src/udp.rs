@@ -1,0 +1,320 @@
+//! udp: the driver /dev/udp, a connectionless transport provider over this very stack.
+//!
+//! ```text
+//!   T_BIND_REQ ─► port      T_UNITDATA_REQ ─► UDP header ─► output.rs
+//!   deliver.rs ─► port ─► T_UNITDATA_IND
+//!   I_PLINK of interface streams: kept alive under here
+//! ```
+//!
+//! Interfaces are linked under /dev/udp and not under /dev/ip, because a tunnel's stream
+//! has ip at its bottom and the linking of majors must not close a cycle.
+//!
+//! Spec: udp(7P), tihdr(7P), RFC 768, the reference's ip-tpi 4.5.
+//! Kept: states, error replies, an anonymous port in place of a busy one (O_T_BIND_REQ).
+//! Not done: options, T_CONN_REQ.
+
+use streams::message::{Ctl, LinkBlk};
+use streams::prelude::*;
+use streams::sys::{I_LINK, I_PLINK, I_PUNLINK, I_UNLINK};
+
+use crate::module::{OnStack, lrput};
+use crate::stack::{Port, Stack};
+use crate::tpi::{self, Tli, Tpi, state};
+use crate::wire::{self, HEADER, Header, be16, be32, is_multicast, proto, put16};
+use crate::{icmp_out, ioctl, output};
+
+/// A /dev/udp stream.
+pub struct Udp {
+    state: u32,
+    addr: u32,
+    port: u16,
+    privileged: bool,
+}
+
+impl Module for Udp {
+    type Shared = Stack;
+    const INFO: ModuleInfo = ModuleInfo::named(5607, "udp").marks(32768, 4096);
+    const PERIMETER: Perimeter = Perimeter::MTSAFE;
+    const READ: QInit<Self> = QInit::put(|q, mp| q.putnext(mp));
+    const WRITE: QInit<Self> = QInit::put(wput);
+    const MUX: Option<(QInit<Self>, QInit<Self>)> =
+        Some((QInit::put(lrput), QInit::put(|q, mp| q.freemsg(mp))));
+
+    fn open(_: &mut Queue<'_, Self>, how: &mut Open) -> Result<Self, Errno> {
+        how.require_device()?;
+        Ok(Udp {
+            state: state::UNBND,
+            addr: 0,
+            port: 0,
+            privileged: how.cred.privileged,
+        })
+    }
+
+    fn close(q: &mut Queue<'_, Self>, _: &Close) -> Wait {
+        unbind(q);
+        Wait::Done
+    }
+}
+
+fn unbind(q: &mut Queue<'_, Udp>) {
+    let me = q.rd().qref();
+    let Some(u) = q.try_ptr() else { return };
+    let port = std::mem::take(&mut u.port);
+    u.state = state::UNBND;
+    if let Some(list) = q.shared().ports.get_mut(&port) {
+        list.retain(|p| p.q != me);
+    }
+}
+
+fn wput(q: &mut Queue<'_, Udp>, mp: Msg) {
+    match mp.ty() {
+        MsgType::Proto | MsgType::PcProto => request(q, mp),
+        MsgType::Ioctl => {
+            let cmd = mp.ioc().map_or(0, |i| i.cmd);
+            let link = matches!(
+                mp.cont().and_then(Msg::ctl),
+                Some(Ctl::Link(LinkBlk { .. }))
+            );
+            match cmd {
+                I_LINK | I_PLINK | I_UNLINK | I_PUNLINK if link => q.iocack(mp, 0),
+                _ => ioctl::client_ioctl(q, mp),
+            }
+        }
+        MsgType::IocData => q.iocnak(mp, Errno::EINVAL),
+        MsgType::Flush => q.flush_driver(mp),
+        _ => q.discard(mp, "not for udp"),
+    }
+}
+
+fn request(q: &mut Queue<'_, Udp>, mp: Msg) {
+    let Some(t) = Tpi::parse(mp.rd()) else {
+        let prim = mp
+            .rd()
+            .first_chunk::<4>()
+            .map_or(0, |w| u32::from_ne_bytes(*w));
+        q.freemsg(mp);
+        return q.qreply(tpi::error_ack(prim, Tli::NOTSUPPORT, None));
+    };
+    match t {
+        Tpi::InfoReq => {
+            let state = q.ptr().state;
+            q.freemsg(mp);
+            q.qreply(tpi::info_ack(65507, state));
+        }
+        Tpi::Bind { prim, addr, .. } => {
+            let answer = bind(q, prim, &addr);
+            q.freemsg(mp);
+            q.qreply(answer);
+        }
+        Tpi::UnbindReq => {
+            let ok = q.ptr().state == state::IDLE;
+            q.freemsg(mp);
+            if ok {
+                unbind(q);
+                q.qreply(tpi::ok_ack(tpi::T_UNBIND_REQ));
+            } else {
+                q.qreply(tpi::error_ack(tpi::T_UNBIND_REQ, Tli::OUTSTATE, None));
+            }
+        }
+        Tpi::UnitdataReq { dest } => send(q, &dest, mp),
+    }
+}
+
+/// Binds to an address and port; the answer to send.
+fn bind(q: &mut Queue<'_, Udp>, prim: u32, addr: &[u8]) -> Msg {
+    if q.ptr().state != state::UNBND {
+        return tpi::error_ack(prim, Tli::OUTSTATE, None);
+    }
+    let (want, local) = match tpi::sockaddr(addr) {
+        Some((port, a)) => (port, a),
+        None if addr.is_empty() => (0, 0),
+        None => return tpi::error_ack(prim, Tli::BADADDR, None),
+    };
+    if want != 0 && want < 1024 && !q.ptr().privileged {
+        return tpi::error_ack(prim, Tli::ACCES, None);
+    }
+    if local != 0 && !is_multicast(local) && !q.shared().is_local(local) {
+        return tpi::error_ack(prim, Tli::SYSERR, Some(Errno::EADDRNOTAVAIL));
+    }
+    let me = q.rd().qref();
+    let s = q.shared();
+    let busy = |s: &Stack, p: u16| {
+        s.ports.get(&p).is_some_and(|l| {
+            l.iter()
+                .any(|x| x.addr == 0 || local == 0 || x.addr == local)
+        })
+    };
+    let mut port = want;
+    if port == 0 || busy(s, port) {
+        if port != 0 && prim == tpi::T_BIND_REQ {
+            return tpi::error_ack(prim, Tli::ADDRBUSY, None);
+        }
+        let first = s.last_port;
+        loop {
+            s.last_port = s.last_port.checked_add(1).unwrap_or(32768).max(32768);
+            if !busy(s, s.last_port) {
+                break;
+            }
+            if s.last_port == first {
+                return tpi::error_ack(prim, Tli::NOADDR, None);
+            }
+        }
+        port = s.last_port;
+    }
+    s.ports
+        .entry(port)
+        .or_default()
+        .push(Port { addr: local, q: me });
+    let u = q.ptr();
+    (u.state, u.addr, u.port) = (state::IDLE, local, port);
+    tpi::bind_ack(&tpi::sockaddr_bytes(port, local), 0)
+}
+
+/// T_UNITDATA_REQ: a UDP header, then IP's output.
+fn send(q: &mut Queue<'_, Udp>, dest: &[u8], mut mp: Msg) {
+    let (from, port, bound) = {
+        let u = q.ptr();
+        (u.addr, u.port, u.state == state::IDLE)
+    };
+    let Some((dport, daddr)) = tpi::sockaddr(dest).filter(|_| bound) else {
+        let e = if bound { Errno::EINVAL } else { Errno::EPROTO };
+        let ind = tpi::uderror_ind(dest, e);
+        q.discard(mp, "a datagram that cannot be sent");
+        return q.qreply(ind);
+    };
+    let mut data = match mp.take_cont() {
+        Some(d) => d,
+        None => q.alloc(64, 0),
+    };
+    q.freemsg(mp);
+    let len = data.msgsize() + 8;
+    if len + HEADER > 65535 {
+        q.discard(data, "longer than a datagram");
+        return q.qreply(tpi::uderror_ind(dest, Errno::EMSGSIZE));
+    }
+    let s = q.shared();
+    s.mib.udp_out_datagrams += 1;
+    let src = if from != 0 {
+        from
+    } else {
+        s.route(daddr).map_or(0, |id| s.source_for(id))
+    };
+    let ttl = if is_multicast(daddr) {
+        1
+    } else {
+        s.params.def_ttl
+    };
+    let mut h = [0; 8];
+    put16(&mut h, 0, port);
+    put16(&mut h, 2, dport);
+    put16(&mut h, 4, len as u16);
+    let body = data.blocks().fold((0u64, false), |(acc, odd), b| {
+        // An odd block shifts what follows by a byte.
+        let part = u64::from(wire::sum(b.rd()));
+        let part = if odd {
+            u64::from((part as u16).swap_bytes())
+        } else {
+            part
+        };
+        (acc + part, odd ^ (b.len() % 2 == 1))
+    });
+    let sum = pseudo(src, daddr, len) + body.0 + u64::from(wire::sum(&h));
+    let c = !wire::fold(sum);
+    put16(&mut h, 6, if c == 0 { 0xffff } else { c });
+    data.prepend(8, 64).copy_from_slice(&h);
+    let ip = wire::header(len + HEADER, proto::UDP, ttl, 0, 0, src, daddr);
+    data.prepend(HEADER, 64).copy_from_slice(&ip);
+    output::ip_output(q, data);
+}
+
+/// The pseudo header's share of a UDP checksum (RFC 768).
+fn pseudo(src: u32, dst: u32, len: usize) -> u64 {
+    u64::from(src) + u64::from(dst) + u64::from(proto::UDP) + len as u64
+}
+
+/// A UDP datagram for us.
+pub fn udp_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp: Msg, group: bool) {
+    if mp.cont().is_some() && !mp.pullupmsg(None) {
+        return q.discard(mp, "UDP cut short");
+    }
+    let body = mp.rd().get(h.ihl..).unwrap_or(&[]);
+    let len = usize::from(be16(body, 4));
+    let sound = body.len() >= 8 && len >= 8 && len <= body.len();
+    let summed = sound
+        && (be16(body, 6) == 0
+            || wire::fold(pseudo(h.src, h.dst, len) + u64::from(wire::sum(&body[..len])))
+                == 0xffff);
+    if !summed {
+        q.shared().mib.udp_in_errors += 1;
+        return q.discard(mp, "UDP checksum or length");
+    }
+    let (sport, dport) = (be16(body, 0), be16(body, 2));
+    let s = q.shared();
+    let to: Vec<QRef> = s
+        .ports
+        .get(&dport)
+        .map(|l| {
+            l.iter()
+                .filter(|p| p.addr == 0 || p.addr == h.dst || group)
+                .map(|p| p.q)
+                .collect()
+        })
+        .unwrap_or_default();
+    if to.is_empty() {
+        let raw = s.subscribers.iter().any(|x| x.proto == proto::UDP);
+        if raw {
+            return crate::deliver::fanout(q, ill, h, mp, group);
+        }
+        s.mib.udp_no_ports += 1;
+        if !group {
+            icmp_out::error(
+                q,
+                ill,
+                &mp,
+                icmp_out::ty::UNREACHABLE,
+                icmp_out::code::PORT,
+                0,
+            );
+        }
+        return q.discard(mp, "no UDP port");
+    }
+    s.mib.udp_in_datagrams += 1;
+    s.mib.in_delivers += 1;
+    mp.adjmsg(h.ihl as isize + 8);
+    mp.truncate(len - 8);
+    let n = if group { to.len() } else { 1 };
+    for (i, u) in to[..n].iter().enumerate() {
+        let data = if i + 1 == n {
+            std::mem::replace(&mut mp, Msg::allocb(0))
+        } else {
+            mp.dupmsg()
+        };
+        let mut ind = tpi::unitdata_ind(&tpi::sockaddr_bytes(sport, h.src));
+        ind.set_tag(data.tag());
+        ind.set_cont(Some(data));
+        crate::deliver::give(q, *u, ind);
+    }
+}
+
+/// An ICMP error about a datagram that one of our ports sent: T_UDERROR_IND.
+pub(crate) fn icmp_error<M: OnStack>(q: &mut Queue<'_, M>, inner: &[u8], ty: u8, code: u8) {
+    let ihl = usize::from(inner[0] & 0xf) * 4;
+    let (sport, dport) = (be16(inner, ihl), be16(inner, ihl + 2));
+    let (src, dst) = (be32(inner, 12), be32(inner, 16));
+    let e = match (ty, code) {
+        (3, 3 | 2) => Errno::ECONNREFUSED,
+        (3, 4) => Errno::EMSGSIZE,
+        (3, 0 | 6 | 11) => Errno::ENETUNREACH,
+        _ => Errno::EHOSTUNREACH,
+    };
+    let to = q
+        .shared()
+        .ports
+        .get(&sport)
+        .and_then(|l| l.iter().find(|p| p.addr == 0 || p.addr == src))
+        .map(|p| p.q);
+    if let Some(u) = to {
+        let ind = tpi::uderror_ind(&tpi::sockaddr_bytes(dport, dst), e);
+        crate::deliver::give(q, u, ind);
+    }
+}

@@ -3,7 +3,9 @@ use std::time::Duration;
 use streams::Msg;
 /// t
 #[derive(Default)]
-pub struct RateLimit { _n: u8 }
+pub struct RateLimit {
+    _n: u8,
+}
 impl RateLimit {
     /// t
     pub fn allow(&mut self, _now: Duration) -> bool {

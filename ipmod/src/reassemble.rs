@@ -17,7 +17,9 @@ pub struct Expired {
 }
 /// t
 #[derive(Default)]
-pub struct Reassembly { _n: u8 }
+pub struct Reassembly {
+    _n: u8,
+}
 impl Reassembly {
     /// t
     pub fn input(&mut self, _n: Duration, mp: Msg) -> Outcome {

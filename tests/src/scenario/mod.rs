@@ -41,6 +41,9 @@ pub mod message;
 pub mod names;
 pub mod text;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;

@@ -84,6 +84,9 @@ pub struct Dlpi {
     ppa: Option<u32>,
     state: State,
     cred: Cred,
+    /// Bare frames may be sent: the fast path was asked for, or DLIOCRAW.
+    fast: bool,
+    raw: bool,
 }
 
 impl Module for Dlpi {
@@ -99,6 +102,8 @@ impl Module for Dlpi {
             ppa: None,
             state: State::Unattached,
             cred: how.cred,
+            fast: false,
+            raw: false,
         })
     }
 
@@ -119,17 +124,12 @@ fn wput(q: &mut Queue<'_, Dlpi>, mut mp: Msg) {
     match mp.ty() {
         MsgType::Data => {
             // A bare frame: the fast path, or a raw stream.
-            let (me, ppa) = (q.rd().qref(), q.ptr().ppa);
-            let ours = |p: &Ppa| {
-                p.streams
-                    .iter()
-                    .any(|a| a.q == me && a.bound && (a.fast || a.raw))
-            };
-            let links = q.shared();
-            match ppa.and_then(|p| links.ppas.get(&p)) {
-                Some(p) if ours(p) => transmit(q, ppa, mp),
-                _ => q.discard(mp, "M_DATA on a stream that is neither raw nor fast"),
+            let d = q.ptr();
+            let (ppa, bare) = (d.ppa, d.state == State::Idle && (d.fast || d.raw));
+            if bare {
+                return transmit(q, ppa, mp);
             }
+            q.discard(mp, "M_DATA on a stream that is neither raw nor fast");
         }
         MsgType::Proto | MsgType::PcProto => {
             if let Ok(u) = fast::unitdata_req(mp.rd()) {
@@ -299,7 +299,8 @@ fn answer(q: &mut Queue<'_, Dlpi>, p: &Prim) -> Result<Prim, DlError> {
                 a.bound = false;
                 a.fast = false;
             })?;
-            q.ptr().state = State::Unbound;
+            let d = q.ptr();
+            (d.state, d.fast) = (State::Unbound, false);
             ok
         }
         Prim::PhysAddrReq { .. } => {
@@ -525,6 +526,7 @@ fn ioctl(q: &mut Queue<'_, Dlpi>, mut mp: Msg) {
     match mp.ioc().map_or(0, |i| i.cmd) {
         DLIOCRAW => match attached(q, |a| a.raw = true) {
             Ok(()) => {
+                q.ptr().raw = true;
                 mp.take_cont();
                 q.iocack(mp, 0);
             }
@@ -551,6 +553,7 @@ fn ioctl(q: &mut Queue<'_, Dlpi>, mut mp: Msg) {
             if attached(q, |a| a.fast = true).is_err() {
                 return q.iocnak(mp, Errno::EINVAL);
             }
+            q.ptr().fast = true;
             mp.linkb(Msg::data(&header));
             q.iocack(mp, 0);
         }
@@ -658,6 +661,7 @@ fn deliver(q: &mut Queue<'_, Dlpi>, ppa: u32, mut mp: Msg) {
             _ => As::Indication,
         })
     };
+    let ether = p.medium != Medium::PointToPoint;
     let mut to = p
         .streams
         .iter()
@@ -668,9 +672,9 @@ fn deliver(q: &mut Queue<'_, Dlpi>, ppa: u32, mut mp: Msg) {
     let others: Vec<(QRef, As)> = to.collect(); // empty, and without an allocation, for one stream
     for (s, how) in others {
         let copy = mp.dupmsg();
-        hand_up(q, s, how, copy, group);
+        hand_up(q, s, how, copy, ether, group);
     }
-    hand_up(q, first.0, first.1, mp, group);
+    hand_up(q, first.0, first.1, mp, ether, group);
 }
 
 /// 01:00:5e: IP of 2.x asks for these one by one; a stream that asked for none hears all.
@@ -680,12 +684,7 @@ fn is_ip_multicast(dest: &[u8; 6]) -> bool {
 
 /// One stream's copy, in the form it asked for.
 #[inline]
-fn hand_up(q: &mut Queue<'_, Dlpi>, to: QRef, how: As, mut mp: Msg, group: bool) {
-    let ppa = q.ptr().ppa;
-    let ether = matches!(
-        ppa.and_then(|p| q.shared().ppas.get(&p)).map(|p| &p.medium),
-        Some(Medium::Ether(_))
-    );
+fn hand_up(q: &mut Queue<'_, Dlpi>, to: QRef, how: As, mut mp: Msg, ether: bool, group: bool) {
     let (mut dest, mut src, mut n) = ([0; 8], [0; 8], 0);
     if ether && how != As::Raw {
         if let Some(h) = mp.rd().first_chunk::<ETHER>() {

@@ -6,6 +6,7 @@
 //!
 //! Spec: RFC 1812 5.3, ip_rput_forward, the reference's ip-tpi 8.1.
 
+use streams::message::MSGFORWARDED;
 use streams::prelude::*;
 
 use crate::icmp_out::{self, code, ty};
@@ -52,6 +53,7 @@ pub fn forward<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp: M
         return too_big(q, ill, h, mp, out, next, mtu);
     }
     wire::decrement_ttl(mp.rd_mut());
+    mp.set_flag(mp.flag() | MSGFORWARDED); // a tunnel asks: RFC 2003 3.2
     q.shared().mib.forw_datagrams += 1;
     output::send(q, out, next, mp);
 }

@@ -36,7 +36,7 @@ pub const SPARE: usize = 64;
 pub const MAX_NESTING: usize = 4;
 /// `b_flag` of a datagram that arrived from a link and is forwarded: set by the IP above,
 /// which alone knows. Without it a datagram counts as one of this node's own.
-pub const MSGFORWARDED: u16 = 0x0100;
+pub use streams::message::MSGFORWARDED;
 /// The TTL of outer headers.
 pub const OUTER_TTL: u8 = 64;
 /// The smallest MTU of a link that carries IPv6 (RFC 4213 section 3.2.2).

@@ -125,6 +125,9 @@ pub const MSGMARKNEXT: u16 = 0x10;
 /// `b_flag`: the mark does not stand on the next message.
 pub const MSGNOTMARKNEXT: u16 = 0x20;
 
+/// `b_flag`, ours: IP forwards this datagram; it arrived from a link.
+pub const MSGFORWARDED: u16 = 0x0100;
+
 /// M_FLUSH byte 0: flush read queues.
 pub const FLUSHR: u8 = 1;
 /// M_FLUSH byte 0: flush write queues.

@@ -725,7 +725,7 @@ impl Machine {
 
     /// `{m.wr {fd.wr fd.wr} m.wr}`: who was entered and left, in order.
     fn path(&self) -> Vec<Tok> {
-        let name = |id| {
+        let name = |id: usize| {
             let known = self.probes.iter().find(|(_, i)| **i == id);
             known.map_or_else(|| id.to_string(), |(n, _)| n.clone())
         };

@@ -4,10 +4,45 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use libtest_mimic::{Arguments, Trial};
 use pcap_file::pcap::PcapReader;
 use vtunl_tests::gateway::{Ends, Gateway, Side};
 use vtunl_tests::netns::have;
 use vtunl_tests::packets::*;
+
+fn main() {
+    let args = Arguments::from_args();
+    let tests: [(&str, fn(), Option<&str>); 3] = [
+        (
+            "every_datagram_comes_out_as_it_went_in_but_for_its_ttl",
+            every_datagram_comes_out_as_it_went_in_but_for_its_ttl,
+            None,
+        ),
+        (
+            "an_analyser_reads_the_result_as_ip_in_ip_without_fault",
+            an_analyser_reads_the_result_as_ip_in_ip_without_fault,
+            Some("tshark"),
+        ),
+        (
+            "a_capture_cut_short_ends_where_it_is_cut",
+            a_capture_cut_short_ends_where_it_is_cut,
+            None,
+        ),
+    ];
+    let trial = |(name, test, needs): (&str, fn(), Option<&str>)| {
+        let missing = needs.filter(|tool| !have(tool));
+        if let (Some(tool), false) = (missing, args.list) {
+            println!("SKIPPED {name}: {tool} is not installed");
+        }
+        let run = move || {
+            test();
+            Ok(())
+        };
+        Trial::test(name, run).with_ignored_flag(missing.is_some())
+    };
+    let trials = tests.into_iter().map(trial).collect();
+    libtest_mimic::run(&args, trials).exit();
+}
 
 const CAPTURES: [&str; 2] = ["linux-tun.pcap", "linux-ether.pcap"];
 
@@ -56,7 +91,6 @@ fn through(input: &Path, outer: &Path, inner: &Path) {
     right.shut_down().expect("unplumbed");
 }
 
-#[test]
 fn every_datagram_comes_out_as_it_went_in_but_for_its_ttl() {
     for name in CAPTURES {
         let (outer, inner) = (
@@ -91,12 +125,7 @@ fn every_datagram_comes_out_as_it_went_in_but_for_its_ttl() {
     }
 }
 
-#[test]
 fn an_analyser_reads_the_result_as_ip_in_ip_without_fault() {
-    if !have("tshark") {
-        println!("SKIPPED: tshark is not installed");
-        return;
-    }
     for name in CAPTURES {
         let (outer, inner) = (
             scratch(&format!("t-outer-{name}")),
@@ -150,7 +179,6 @@ fn tshark(path: &Path, filter: &str) -> usize {
     String::from_utf8_lossy(&out.stdout).lines().count()
 }
 
-#[test]
 fn a_capture_cut_short_ends_where_it_is_cut() {
     let whole = std::fs::read(capture("linux-tun.pcap")).expect("the capture");
     let all = datagrams(&capture("linux-tun.pcap")).len();

@@ -10,9 +10,12 @@ use vtunl_tests::gateway::{Ends, Gateway, Side};
 use vtunl_tests::netns::have;
 use vtunl_tests::packets::*;
 
+/// A test's name, the test, and the program that it needs.
+type Test = (&'static str, fn(), Option<&'static str>);
+
 fn main() {
     let args = Arguments::from_args();
-    let tests: [(&str, fn(), Option<&str>); 3] = [
+    let tests: [Test; 3] = [
         (
             "every_datagram_comes_out_as_it_went_in_but_for_its_ttl",
             every_datagram_comes_out_as_it_went_in_but_for_its_ttl,
@@ -29,7 +32,7 @@ fn main() {
             None,
         ),
     ];
-    let trial = |(name, test, needs): (&str, fn(), Option<&str>)| {
+    let trial = |(name, test, needs): Test| {
         let missing = needs.filter(|tool| !have(tool));
         if let (Some(tool), false) = (missing, args.list) {
             println!("SKIPPED {name}: {tool} is not installed");

@@ -10,13 +10,20 @@ use streams::message::MSGFORWARDED;
 use streams::prelude::*;
 
 use crate::icmp_out::{self, code, ty};
-use crate::ire::{IreKind, RTF_BLACKHOLE, RTF_REJECT};
+use crate::ire::{IreId, IreKind, RTF_BLACKHOLE, RTF_REJECT};
 use crate::module::OnStack;
 use crate::wire::{self, HEADER, Header, IP_DF};
 use crate::{fragment, output};
 
-/// Forwards a datagram that came in on `ill`.
-pub fn forward<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp: Msg, group: bool) {
+/// Forwards a datagram that came in on `ill`, by the route `id`.
+pub fn forward<M: OnStack>(
+    q: &mut Queue<'_, M>,
+    ill: u32,
+    h: &Header,
+    id: IreId,
+    mut mp: Msg,
+    group: bool,
+) {
     let s = q.shared();
     if !s.params.forwarding {
         s.mib.forw_prohibits += 1;
@@ -26,9 +33,6 @@ pub fn forward<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp: M
         s.mib.forw_prohibits += 1;
         return q.discard(mp, "link-level broadcast of a unicast datagram");
     }
-    let Some(id) = s.route(h.dst) else {
-        return no_route(q, ill, h, mp, group);
-    };
     let ire = s.ires.get(id);
     let (out, gateway, mtu, flags) = (ire.ill, ire.gateway, ire.mtu, ire.flags);
     if flags & (RTF_REJECT | RTF_BLACKHOLE) != 0 {

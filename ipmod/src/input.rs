@@ -58,14 +58,14 @@ pub fn ip_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mut mp: Msg, group: 
             if limited || on == ill {
                 deliver::deliver(q, ill, &h, mp, true);
             } else if s.params.directed_broadcasts {
-                forward::forward(q, ill, &h, mp, false);
+                forward::forward(q, ill, &h, id, mp, false);
             } else {
                 // RFC 2644: off by default.
                 s.mib.forw_prohibits += 1;
                 q.discard(mp, "directed broadcast");
             }
         }
-        _ => forward::forward(q, ill, &h, mp, group),
+        _ => forward::forward(q, ill, &h, id, mp, group),
     }
 }
 

@@ -22,6 +22,8 @@ use crate::reassemble::Reassembly;
 
 /// No interface.
 pub const NO_ILL: u32 = u32::MAX;
+/// Destinations remembered with their routes.
+const CACHED: usize = 256;
 /// Datagrams that wait for one neighbour's address.
 pub const ARP_QUEUE: usize = 8;
 
@@ -116,8 +118,8 @@ pub struct Stack {
     pub nested: u32,
     /// Path MTUs learned (RFC 1191): destination to MTU and when.
     pub path_mtu: FxHashMap<u32, (u32, Duration)>,
-    /// The last destination looked up, while the table has this generation.
-    cache: (u64, u32, IreId),
+    /// Destinations looked up lately, each while the table has this generation.
+    cache: Box<[(u64, u32, IreId); CACHED]>,
     /// Last anonymous port given.
     pub last_port: u16,
 }
@@ -137,7 +139,7 @@ impl Default for Stack {
             icmp_limit: RateLimit::default(),
             nested: 0,
             path_mtu: FxHashMap::default(),
-            cache: (u64::MAX, 0, 0),
+            cache: Box::new([(u64::MAX, 0, 0); CACHED]),
             last_port: 32767,
         };
         // lo0 has no stream: 127.0.0.1 is looped back inside.
@@ -159,15 +161,16 @@ impl Default for Stack {
 }
 
 impl Stack {
-    /// The route to an address; the last answer is remembered.
+    /// The route to an address; the answer is remembered (Solaris's IRE_CACHE).
     #[inline]
     pub fn route(&mut self, dst: u32) -> Option<IreId> {
         let generation = self.ires.generation();
-        if self.cache.0 == generation && self.cache.1 == dst {
-            return Some(self.cache.2);
+        let slot = &mut self.cache[((dst ^ (dst >> 7) ^ (dst >> 16)) as usize) % CACHED];
+        if slot.0 == generation && slot.1 == dst {
+            return Some(slot.2);
         }
         let id = self.ires.lookup(dst)?;
-        self.cache = (generation, dst, id);
+        *slot = (generation, dst, id);
         Some(id)
     }
 

@@ -128,12 +128,19 @@ fn run(cli: &Cli) -> Done {
     sh.err_paint = Paint::choose(cli.color, &std::io::stderr());
     sh.echo = cli.echo;
     sh.signals.catch().map_err(|e| Fail::io("signals", &e))?;
+    let done = run_all(cli, &mut sh, interactive);
+    sh.lab.shut_down();
+    done
+}
+
+fn run_all(cli: &Cli, sh: &mut Shell, interactive: bool) -> Done {
+    let scripted = !cli.files.is_empty() || !cli.commands.is_empty();
     for file in &cli.hosts {
-        read_hosts(&mut sh, file)?;
+        read_hosts(sh, file)?;
     }
     for file in &cli.files {
         match file.as_str() {
-            "-" => from_stdin(&mut sh)?,
+            "-" => from_stdin(sh)?,
             file => sh.run_file(file)?,
         }
     }
@@ -144,11 +151,11 @@ fn run(cli: &Cli) -> Done {
     }
     if interactive && !sh.quit {
         sh.interactive = true;
-        interactive::run(&mut sh)
+        interactive::run(sh)
     } else if scripted {
         Ok(())
     } else {
-        from_stdin(&mut sh)
+        from_stdin(sh)
     }
 }
 

@@ -14,6 +14,7 @@
 pub mod cli;
 pub mod command;
 pub mod commands;
+pub mod devices;
 pub mod diag;
 pub mod draw;
 pub mod grammar;

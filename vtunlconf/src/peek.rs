@@ -181,10 +181,32 @@ pub fn protocol(n: u8) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Ipv4Addr, Ipv4Addr, u8, u16, Vec<u8>);
 
+/// A key for what is known of a datagram before its sender's IP has completed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Early {
+    /// It is not complete: no identification or no source yet.
+    Open(Key),
+    /// It is complete; this is what it looked like before.
+    Complete(Key),
+}
+
 impl Datagram {
     /// The innermost datagram.
     pub fn innermost(&self) -> &Datagram {
         self.inner.as_ref().map_or(self, |d| d.innermost())
+    }
+
+    /// A tunnel's header with nothing seen inside.
+    pub fn is_cut_tunnel(&self) -> bool {
+        self.inner.is_none() && self.fragment.0 == 0 && matches!(self.proto, 4 | 47 | 55)
+    }
+
+    /// This header with that datagram inside.
+    pub fn around(&self, inner: &Datagram) -> Datagram {
+        Datagram {
+            inner: Some(Box::new(inner.clone())),
+            ..self.clone()
+        }
     }
 
     /// The headers around the innermost datagram, the outermost first.
@@ -198,7 +220,20 @@ impl Datagram {
         v
     }
 
-    /// What to know the datagram by; `None` for what only the sender's IP will number.
+    /// What the datagram is known by before it has a source and an identification.
+    pub fn early_key(&self) -> Early {
+        let d = self.innermost();
+        // A UDP checksum comes with the source.
+        let n = if d.proto == 17 { 6 } else { 8 };
+        let head = d.head.iter().take(n).copied().collect();
+        let key = Key(Ipv4Addr::UNSPECIFIED, d.dst, d.proto, 0, head);
+        match d.ident == 0 && d.src.is_unspecified() {
+            true => Early::Open(key),
+            false => Early::Complete(key),
+        }
+    }
+
+    /// What to know the datagram by.
     pub fn key(&self) -> Key {
         let d = self.innermost();
         // Linux sends datagrams with DF under the identification 0.

@@ -186,8 +186,10 @@ impl Shell {
         Known {
             names: self.lab.names.iter().map(|n| n.0.to_owned()).collect(),
             hosts: self.lab.hosts().iter().map(|h| h.name.clone()).collect(),
-            interfaces: Vec::new(),
-            wires: Vec::new(),
+            interfaces: host
+                .map(|h| h.plumbed.iter().map(|p| p.name.clone()).collect())
+                .unwrap_or_default(),
+            wires: self.lab.wires.keys().cloned().collect(),
             modules: rows.iter().map(|r| r.name.to_owned()).collect(),
             devices: nodes.into_iter().map(|n| n.0).collect(),
         }

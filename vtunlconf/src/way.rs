@@ -16,7 +16,7 @@
 
 use std::collections::HashMap;
 
-use crate::peek::{Datagram, Key, Peeked, peek, protocol};
+use crate::peek::{Datagram, Early, Key, Peeked, peek, protocol};
 use crate::style::{Paint, Style};
 
 /// What happened to a message at one place.
@@ -30,6 +30,8 @@ pub enum Event {
     Full,
     /// It ended here, and why.
     Dropped(String),
+    /// The module logged a line.
+    Said(String),
 }
 
 /// One event, with names as people know them.
@@ -51,7 +53,12 @@ pub struct Seen {
     pub bytes: Vec<u8>,
     /// All its bytes of data.
     pub len: usize,
+    /// The message's type.
+    pub ty: String,
 }
+
+/// What the data link says of a frame that is for another host on the wire.
+const NOT_OURS: &str = "no stream for this SAP or address";
 
 /// The events of one datagram, in their order.
 #[derive(Clone, Debug)]
@@ -65,9 +72,20 @@ impl Way {
     pub fn is_arp(&self) -> bool {
         matches!(self.first(), Some(Peeked::Arp(_)))
     }
-    /// What it was when it was first recognized.
+    /// What it was when it was first recognized; if it can be, when IP had completed it.
     pub fn first(&self) -> Option<&Peeked> {
-        self.steps.iter().find_map(|s| s.1.as_ref())
+        let mut all = self.steps.iter().filter_map(|s| s.1.as_ref());
+        let complete = all.clone().find(|p| match p {
+            Peeked::Ip(d) => !d.innermost().src.is_unspecified(),
+            Peeked::Arp(_) => true,
+        });
+        complete.or_else(|| all.next())
+    }
+    /// Leaves out that other hosts on a wire heard it too, and took it for not theirs.
+    pub fn without_bystanders(mut self) -> Way {
+        self.steps
+            .retain(|(s, _)| !matches!(&s.event, Event::Dropped(why) if why == NOT_OURS));
+        self
     }
     /// Why it ended, if it was dropped anywhere.
     pub fn drops(&self) -> impl Iterator<Item = &str> {
@@ -86,7 +104,7 @@ pub fn ways(events: Vec<Seen>) -> Vec<Way> {
     for seen in events {
         let peeked = peek(&seen.bytes);
         let key = match &peeked {
-            Some(Peeked::Ip(d)) => Some(d.key()),
+            Some(Peeked::Ip(d)) => Some((d.key(), d.early_key())),
             _ => None,
         };
         let tag = (seen.tag != 0).then(|| (seen.host.clone(), seen.tag));
@@ -119,6 +137,8 @@ struct Groups {
     parent: Vec<usize>,
     tags: HashMap<(String, u32), usize>,
     keys: HashMap<Key, usize>,
+    /// Datagrams that IP has not completed yet, by what they have already.
+    open: HashMap<Key, usize>,
 }
 
 impl Groups {
@@ -131,9 +151,15 @@ impl Groups {
         g
     }
 
-    fn of(&mut self, tag: Option<(String, u32)>, key: Option<Key>) -> usize {
+    fn of(&mut self, tag: Option<(String, u32)>, key: Option<(Key, Early)>) -> usize {
         let by_tag = tag.as_ref().and_then(|t| self.tags.get(t)).copied();
-        let by_key = key.as_ref().and_then(|k| self.keys.get(k)).copied();
+        let by_key = key.as_ref().and_then(|(k, early)| {
+            let complete = || match early {
+                Early::Complete(k) => self.open.get(k),
+                Early::Open(_) => None,
+            };
+            self.keys.get(k).or_else(complete).copied()
+        });
         let group = match (by_tag, by_key) {
             (Some(a), Some(b)) => {
                 let (a, b) = (self.root(a), self.root(b));
@@ -151,8 +177,16 @@ impl Groups {
         if let Some(t) = tag {
             self.tags.insert(t, group);
         }
-        if let Some(k) = key {
-            self.keys.insert(k, group);
+        match key {
+            // An incomplete header is no name yet: the next datagram may look the same.
+            Some((_, Early::Open(k))) => {
+                self.open.insert(k, group);
+            }
+            Some((k, Early::Complete(early))) => {
+                self.open.remove(&early);
+                self.keys.insert(k, group);
+            }
+            None => {}
         }
         group
     }
@@ -176,7 +210,7 @@ pub fn draw(number: usize, way: &Way, ascii: bool, paint: Paint) -> String {
         all.max().unwrap_or(0)
     };
     let (h, s, m) = (wide(|s| &s.host), wide(|s| &s.stream), wide(|s| &s.module));
-    let (mut host, mut last): (&str, Option<&Datagram>) = ("", None);
+    let (mut host, mut last): (&str, Option<Datagram>) = ("", None);
     for (seen, peeked) in &way.steps {
         let shown = if host == seen.host { "" } else { &seen.host };
         host = &seen.host;
@@ -186,15 +220,23 @@ pub fn draw(number: usize, way: &Way, ascii: bool, paint: Paint) -> String {
             _ => None,
         };
         let mut what = match &seen.event {
-            Event::Came => now.map_or(String::new(), |d| changed(last, d)),
+            Event::Came => now.map_or(String::new(), |d| changed(last.as_ref(), d)),
             Event::Queued => "waits in the queue".into(),
             Event::Full => "no room in the next queue".into(),
+            Event::Said(text) => text.clone(),
             Event::Dropped(why) => paint.on(Style::Bad, &format!("dropped: {why}")),
         };
         if last.is_none() && now.is_some_and(|d| d.inner.is_none()) && seen.event == Event::Came {
             what.clear(); // the title has said it
         }
-        last = now.or(last);
+        last = match (now, last) {
+            // What is inside is known from before.
+            (Some(n), Some(l)) if n.is_cut_tunnel() && !same(n, l.innermost()) => {
+                Some(n.around(l.innermost()))
+            }
+            (Some(n), _) => Some(n.clone()),
+            (None, l) => l,
+        };
         let place = format!("{shown:h$}  {:s$} {arrow} {:m$}", seen.stream, seen.module);
         out.push_str(format!("   {place}  {what}").trim_end());
         out.push('\n');
@@ -205,6 +247,15 @@ pub fn draw(number: usize, way: &Way, ascii: bool, paint: Paint) -> String {
 /// What is new about a datagram since it was last seen.
 fn changed(before: Option<&Datagram>, now: &Datagram) -> String {
     let mut new = Vec::new();
+    // Of a tunnelled datagram in several blocks only the outer header may be seen.
+    let whole;
+    let now = match before.map(Datagram::innermost) {
+        Some(inner) if now.is_cut_tunnel() && !same(inner, now) => {
+            whole = now.around(inner);
+            &whole
+        }
+        _ => now,
+    };
     let outer_before = before.map(Datagram::outers).unwrap_or_default();
     let outer_now = now.outers();
     // The outermost come first; the innermost ends of both lists stand for each other.
@@ -235,7 +286,9 @@ fn changed(before: Option<&Datagram>, now: &Datagram) -> String {
     }
     if let Some(b) = before.map(Datagram::innermost) {
         let n = now.innermost();
-        if (b.src, b.dst, b.proto) != (n.src, n.dst, n.proto) {
+        // That IP has filled in the source is told by the title.
+        let src = if b.src.is_unspecified() { n.src } else { b.src };
+        if (src, b.dst, b.proto) != (n.src, n.dst, n.proto) {
             new.push(n.to_string());
         } else if b.fragment != n.fragment {
             let (at, more) = n.fragment;
@@ -289,6 +342,7 @@ mod tests {
             event,
             bytes: bytes.to_vec(),
             len: bytes.len(),
+            ty: "Data".into(),
         }
     }
 

@@ -1,12 +1,29 @@
 //! The commands, a file per group.
 
+mod config;
+mod drivers;
+mod ip;
 mod lab;
+mod probe;
 mod script;
+mod show;
+mod streams;
+mod tunnel;
 
 pub use lab::read_hosts;
 pub use script::wrapped;
 
 use crate::command::Command;
 
-/// Every command.
-pub const ALL: &[&[Command]] = &[lab::COMMANDS, script::COMMANDS];
+/// Every command; the help groups them by what they are about.
+pub const ALL: &[&[Command]] = &[
+    lab::COMMANDS,
+    streams::COMMANDS,
+    drivers::COMMANDS,
+    ip::COMMANDS,
+    probe::COMMANDS,
+    tunnel::COMMANDS,
+    show::COMMANDS,
+    config::COMMANDS,
+    script::COMMANDS,
+];

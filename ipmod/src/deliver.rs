@@ -17,6 +17,9 @@ use crate::reassemble::Outcome;
 use crate::wire::{Header, IP_MF, IP_OFFMASK, check, proto};
 use crate::{icmp_in, icmp_out, udp};
 
+/// The timer of reassembly, on the stream of an interface.
+pub(crate) const REASSEMBLY: u64 = 1;
+
 /// Delivers a datagram that is addressed to us; `group`: to others as well.
 pub fn deliver<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, group: bool) {
     if h.frag & (IP_MF | IP_OFFMASK) != 0 {
@@ -28,20 +31,14 @@ pub fn deliver<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, 
 /// A fragment: kept until its datagram is whole.
 #[cold]
 fn piece<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mp: Msg, group: bool) {
+    expire(q, ill);
     let now = q.now();
     let s = q.shared();
     s.mib.reasm_reqds += 1;
-    let expired = s.reassembly.expire(now);
-    s.mib.reasm_fails += expired.len() as u64;
     let got = s.reassembly.input(now, mp);
-    for e in expired {
-        if let Some(first) = e.first {
-            icmp_out::error(q, ill, &first, icmp_out::ty::TIME_EXCEEDED, 1, 0);
-            q.discard(first, "reassembly time exceeded");
-        }
-    }
+    s.mib.reasm_fails += std::mem::take(&mut s.reassembly.pruned);
     match got {
-        Outcome::Kept => {}
+        Outcome::Kept => arm(q, ill),
         Outcome::Dropped(mp, why) => {
             q.shared().mib.reasm_fails += 1;
             q.discard(mp, why);
@@ -53,6 +50,34 @@ fn piece<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mp: Msg, group: bool) {
                 Err(why) => q.discard(mp, why),
             }
         }
+    }
+}
+
+/// Gives up the datagrams whose time is past; their senders hear of it (RFC 1122 3.3.2).
+pub(crate) fn expire<M: OnStack>(q: &mut Queue<'_, M>, ill: u32) {
+    let now = q.now();
+    for e in q.shared().reassembly.expire(now) {
+        q.shared().mib.reasm_fails += 1;
+        if let Some(first) = e.first {
+            icmp_out::error(q, ill, &first, icmp_out::ty::TIME_EXCEEDED, 1, 0);
+            q.discard(first, "reassembly time exceeded");
+        }
+    }
+}
+
+/// Has the next expiry noticed: the interface's stream has a timer, lo0 has none and makes
+/// do with the next fragment.
+pub(crate) fn arm<M: OnStack>(q: &mut Queue<'_, M>, ill: u32) {
+    let now = q.now();
+    let s = q.shared();
+    let Some(wq) = s.ill(ill).and_then(|i| i.wq) else {
+        return;
+    };
+    let Some(after) = s.reassembly.arm(now) else {
+        return;
+    };
+    if let Some(mut timed) = q.at(wq) {
+        timed.qtimeout(after, REASSEMBLY);
     }
 }
 

@@ -23,7 +23,7 @@ use streams::prelude::*;
 
 use crate::ill::{Dl, Ill, bind_ip, iff};
 use crate::stack::Stack;
-use crate::{driver, input, ioctl};
+use crate::{deliver, driver, input, ioctl};
 
 /// An instance of ip.
 pub enum Ip {
@@ -75,6 +75,14 @@ impl Module for Ip {
             Some(Ill { error: Some(e), .. }) => Err(*e),
             Some(i) if i.dl == Dl::Info => Ok(Wait::Again),
             _ => Ok(Wait::Done),
+        }
+    }
+
+    fn timeout(q: &mut Queue<'_, Self>, tag: u64) {
+        let Ip::Module { ill } = *q.ptr() else { return };
+        if tag == deliver::REASSEMBLY {
+            deliver::expire(q, ill);
+            deliver::arm(q, ill);
         }
     }
 

@@ -199,3 +199,55 @@ fn our_own_address_is_looped_back() {
         );
     }
 }
+
+/// Sends a datagram as it is (ip-tpi.md 3): header, options and data in one piece.
+fn raw(p: &Process, bytes: &[u8]) {
+    let fd = p.open("/dev/ip", oflag::O_RDWR).expect("open");
+    assert_eq!(p.write(fd, bytes), Ok(bytes.len()));
+    p.close(fd).expect("close");
+}
+
+/// A datagram of UDP from port 1000 to 2000.
+fn datagram(from: &str, to: &str, frag: u16, options: &[u8], data: &[u8]) -> Vec<u8> {
+    use ipmod::wire;
+    let ihl = wire::HEADER + options.len();
+    let len = ihl + 8 + data.len();
+    let mut b = wire::header(len, 17, 64, 0, 0, ip(from).into(), ip(to).into()).to_vec();
+    b[0] = 0x40 | (ihl / 4) as u8;
+    wire::put16(&mut b, 6, frag);
+    b.extend_from_slice(options);
+    for w in [1000u16, 2000, data.len() as u16 + 8, 0] {
+        b.extend_from_slice(&w.to_be_bytes());
+    }
+    b.extend_from_slice(data);
+    b
+}
+
+fn counter(p: &Process, name: &str) -> u64 {
+    let all = plumb::counters(p).expect("mib");
+    all.iter().find(|c| c.0 == name).map_or(0, |c| c.1)
+}
+
+#[test]
+fn a_datagram_that_stays_in_pieces_is_given_up_after_a_minute() {
+    // RFC 1122 3.3.2: no other fragment has to come for that, and the sender hears of it
+    let w = Wire::default();
+    let ((ka, a), (kb, b)) = (host(1, &[&w]), host(2, &[&w]));
+    up(&a, 0, "10.0.0.1", "255.255.255.0");
+    up(&b, 0, "10.0.0.2", "255.255.255.0");
+    let fd = udp(&a, "0.0.0.0", 1000);
+    raw(
+        &a,
+        &datagram("10.0.0.1", "10.0.0.2", ipmod::wire::IP_MF, &[], &[7; 16]),
+    );
+    settle(&[&ka, &kb]);
+    assert_eq!(counter(&b, "ipReasmReqds"), 1);
+    kb.advance(std::time::Duration::from_secs(59));
+    settle(&[&ka, &kb]);
+    assert_eq!(counter(&b, "ipReasmFails"), 0);
+    kb.advance(std::time::Duration::from_secs(1));
+    settle(&[&ka, &kb]);
+    assert_eq!(counter(&b, "ipReasmFails"), 1);
+    let err = a.getmsg(fd, 64, 100, false).expect("T_UDERROR_IND").ctl;
+    assert_eq!(tpi::words(&err.expect("control part"))[0], 21);
+}

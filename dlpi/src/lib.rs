@@ -1,58 +1,99 @@
-//! Data link providers: DLPI 2 over TUN, capture files and an in-memory Ethernet.
+//! Data link providers: DLPI 2 as values, as one STREAMS driver, over any link.
 //!
 //! ```text
-//!   ip, snoop ── DL_* primitives, M_DATA ──► provider.rs ── frames ──► link/
-//!                  prim/                      state.rs                 tun pcap wire
+//!   ip, snoop, client.rs ── DL_* primitives, M_DATA ──► provider/ ── frames ──► link/
+//!                             prim/                     state.rs           tun tap packet
+//!                                                       addr.rs            wire pcap null
+//!                                                                          fault over any
+//!   style 2   open ─ ATTACH ppa ─► UNBOUND ─ BIND sap ─► IDLE
+//!   style 1   open ──────────────► UNBOUND ─ BIND sap ─► IDLE
 //! ```
 //!
-//! Spec: dlpi(7P); Data Link Provider Interface 2.0.0.
+//! A device is registered under a name with what makes its links:
+//!
+//! ```
+//! use dlpi::{client::Client, link::wire::Wire, prim::SAP_IP};
+//! use streams::{Config, Cred, Kernel};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let wire = Wire::default();
+//! let kernel = Kernel::with_config(Config::test())?;
+//! let ports = vec![(wire.clone(), [2, 0, 0, 0, 0, 1]), (wire, [2, 0, 0, 0, 0, 2])];
+//! dlpi::register_wire(&kernel, "le", ports)?;
+//! let p = kernel.process(Cred::ROOT);
+//! let a = Client::open(&p, "/dev/le", Some(0))?;
+//! let b = Client::open(&p, "/dev/le", Some(1))?;
+//! a.bind(SAP_IP)?;
+//! b.bind(SAP_IP)?;
+//! a.send(&b.dlsap(SAP_IP)?, b"hello")?;
+//! assert_eq!(b.recv()?.data, b"hello");
+//! # Ok(()) }
+//! ```
+//!
+//! A backend author implements [`link::Link`].
+//!
+//! Spec: dlpi(7P); Data Link Provider Interface 2.0.0; le(7D), hme(7D).
 #![deny(unsafe_code)]
 
+pub mod addr;
+pub mod client;
 pub mod link;
 pub mod prim;
 pub mod provider;
 pub mod state;
-mod sys;
+pub mod sys;
 
-pub use provider::{Dlpi, Links};
+pub use provider::{Dlpi, Links, Statistics};
 
+use std::io;
 use std::path::PathBuf;
 
+use link::Link;
 use link::pcap::Pcap;
 use link::tun::Tun;
 use link::wire::Wire;
 use streams::{Errno, Kernel};
+
+/// Registers a device under a name: `/dev/NAME`.
+///
+/// # Errors
+/// EEXIST: the name is taken.
+pub fn register(kernel: &Kernel, name: &'static str, links: Links) -> Result<(), Errno> {
+    kernel.add_drv_with::<Dlpi>(name, links).map(|_| ())
+}
+
+/// Links by PPA from a list.
+fn listed<T: Send + 'static, L: Link + 'static>(
+    list: Vec<T>,
+    make: impl Fn(&T) -> io::Result<L> + Send + 'static,
+) -> Links {
+    Links::new(Box::new(move |ppa| match list.get(ppa as usize) {
+        Some(of) => Ok(Box::new(make(of)?)),
+        None => Err(io::ErrorKind::NotFound.into()),
+    }))
+}
 
 /// Registers `/dev/tun`: PPA n is the host's interface `names[n]`.
 ///
 /// # Errors
 /// EEXIST: the name is taken.
 pub fn register_tun(kernel: &Kernel, names: Vec<String>) -> Result<(), Errno> {
-    let make = move |ppa: u32| match names.get(ppa as usize) {
-        Some(n) => Ok(Box::new(Tun::open(n)?) as Box<dyn link::Link>),
-        None => Err(std::io::ErrorKind::NotFound.into()),
-    };
-    kernel
-        .add_drv_with::<Dlpi>("tun", Links::new(Box::new(make)))
-        .map(|_| ())
+    register(kernel, "tun", listed(names, |n| Tun::open(n)))
 }
 
-/// Registers `/dev/le`: PPA n is a port with the address `macs[n]` on `wires[n]`.
+/// Registers an Ethernet: PPA n is a port on a wire with an address, `ports[n]`.
 ///
 /// # Errors
 /// EEXIST: the name is taken.
 pub fn register_wire(
     kernel: &Kernel,
     name: &'static str,
-    ports: Vec<(Wire, [u8; 6])>,
+    ports: Vec<(Wire, addr::Mac)>,
 ) -> Result<(), Errno> {
-    let make = move |ppa: u32| match ports.get(ppa as usize) {
-        Some((w, mac)) => Ok(Box::new(w.port(*mac)) as Box<dyn link::Link>),
-        None => Err(std::io::ErrorKind::NotFound.into()),
-    };
-    kernel
-        .add_drv_with::<Dlpi>(name, Links::new(Box::new(make)))
-        .map(|_| ())
+    register(
+        kernel,
+        name,
+        listed(ports, |(wire, mac)| Ok(wire.port(*mac))),
+    )
 }
 
 /// Registers `/dev/pcap`: PPA n reads the first and writes the second file of `files[n]`.
@@ -63,13 +104,9 @@ pub fn register_pcap(
     kernel: &Kernel,
     files: Vec<(Option<PathBuf>, Option<PathBuf>)>,
 ) -> Result<(), Errno> {
-    let make = move |ppa: u32| match files.get(ppa as usize) {
-        Some((i, o)) => {
-            Ok(Box::new(Pcap::open(i.as_deref(), o.as_deref())?) as Box<dyn link::Link>)
-        }
-        None => Err(std::io::ErrorKind::NotFound.into()),
-    };
-    kernel
-        .add_drv_with::<Dlpi>("pcap", Links::new(Box::new(make)))
-        .map(|_| ())
+    register(
+        kernel,
+        "pcap",
+        listed(files, |(i, o)| Pcap::open(i.as_deref(), o.as_deref())),
+    )
 }

@@ -1,50 +1,163 @@
-//! A Linux TUN device: the host's own IP stack is the other end.
+//! The host's TUN device: bare IP packets to and from the host's own stack.
 //!
 //! ```text
-//!   provider.rs ─► write(2) ─► /dev/net/tun ─► the host routes it
-//!               ◄─ read(2)  ◄─               ◄─ what the host routes to the interface
+//!   host's routes ──► tun0 (interface) ══ descriptor ══ Tun ──► provider
 //! ```
 //!
-//! Spec: Linux Documentation/networking/tuntap. Frames are IP datagrams, no header.
+//! Opening makes the interface; a parent that may do so can hand over the descriptor
+//! instead ([`Tun::from_fd`]), so that this program needs no privilege.
+//!
+//! Spec: the host kernel's tuntap.rst.
+//! Kept: no packet information in front, non-blocking, point to point.
+//! Not done: several queues, offload headers (IFF_VNET_HDR).
 
-use std::io;
-use std::os::fd::BorrowedFd;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use tun_tap::{Iface, Mode};
 
-use super::{Link, Medium};
-use crate::sys::borrow_fd;
+use super::{Event, Link, Medium};
+use crate::sys;
 
-/// Longest interface name (IFNAMSIZ without its NUL).
-const NAME: usize = 15;
-
-/// An open TUN device.
-pub struct Tun {
-    iface: Iface,
-    mtu: u32,
+/// How a TUN or TAP is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunOptions {
+    /// The interface; `%d` in it becomes the first free number.
+    pub name: String,
+    /// Its MTU; `None` leaves the host's.
+    pub mtu: Option<u32>,
+    /// Brings the interface up.
+    pub up: bool,
+    /// It stays when this program ends.
+    pub persist: bool,
 }
 
+impl TunOptions {
+    /// An interface of this name, brought up, with the host's MTU.
+    pub fn named(name: &str) -> TunOptions {
+        TunOptions {
+            name: name.to_owned(),
+            mtu: None,
+            up: true,
+            persist: false,
+        }
+    }
+}
+
+/// What TUN and TAP have in common.
+pub(super) struct Device {
+    pub file: File,
+    pub name: String,
+    pub mtu: u32,
+}
+
+impl Device {
+    pub fn open(options: &TunOptions, mode: Mode) -> io::Result<Device> {
+        // Longer names would be cut without a word.
+        sys::check_name(&options.name)?;
+        let iface = Iface::without_packet_info(&options.name, mode)?;
+        let name = iface.name().to_owned();
+        let fd = sys::own_fd(iface);
+        sys::tun_persist(fd.as_fd(), options.persist)?;
+        let dev = Device::adopt(fd, name)?;
+        if let Some(mtu) = options.mtu {
+            sys::set_mtu(&dev.name, mtu)?;
+        }
+        if options.up {
+            sys::set_up(&dev.name, true)?;
+        }
+        let mtu = sys::mtu(&dev.name)?;
+        Ok(Device { mtu, ..dev })
+    }
+
+    /// A descriptor from elsewhere, which must be of this kind.
+    pub fn from_fd(fd: OwnedFd, mode: Mode) -> io::Result<Device> {
+        let (name, is_tap) = sys::tun_identity(fd.as_fd())?;
+        if is_tap != (mode == Mode::Tap) {
+            let why = format!("{name}: the descriptor is of the other kind (TUN, TAP)");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        // The interface may live in another network namespace, where its MTU can't be asked.
+        let mtu = sys::mtu(&name).unwrap_or(1500);
+        Ok(Device {
+            mtu,
+            ..Device::adopt(fd, name)?
+        })
+    }
+
+    fn adopt(fd: OwnedFd, name: String) -> io::Result<Device> {
+        sys::set_nonblocking(fd.as_fd())?;
+        Ok(Device {
+            file: File::from(fd),
+            name,
+            mtu: 1500,
+        })
+    }
+
+    /// One frame is one write.
+    pub fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.file.write(frame).map(|_| ())
+    }
+
+    pub fn recv(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        match self.file.read(buf) {
+            Ok(0) => Ok(None), // the other end of a test's socket was closed
+            Ok(n) => Ok(Some(n)),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Tells a change of the host's MTU.
+    pub fn event(&mut self) -> Option<Event> {
+        let mtu = sys::mtu(&self.name).ok()?;
+        (mtu != self.mtu).then(|| {
+            self.mtu = mtu;
+            Event::Mtu(mtu)
+        })
+    }
+}
+
+/// A TUN interface of the host.
+pub struct Tun(Device);
+
 impl Tun {
-    /// Opens, or makes, the interface of this name.
+    /// Makes (or, if it persists, takes up) the interface of this name, brought up.
     ///
     /// # Errors
-    /// `InvalidInput`: the name is empty or longer than 15 bytes. Else the host's:
-    /// `PermissionDenied` without CAP_NET_ADMIN, `NotFound` without /dev/net/tun.
+    /// InvalidInput: the name. What the host says: PermissionDenied without
+    /// CAP_NET_ADMIN, NotFound without `/dev/net/tun`, ResourceBusy.
     pub fn open(name: &str) -> io::Result<Tun> {
-        if name.is_empty() || name.len() > NAME {
-            let text = format!("TUN interface name {name:?}: 1 to {NAME} bytes are allowed");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
-        let iface = Iface::without_packet_info(name, Mode::Tun)?;
-        iface.set_non_blocking()?;
-        let path = format!("/sys/class/net/{}/mtu", iface.name());
-        let mtu = std::fs::read_to_string(path)
-            .ok()
-            .and_then(|t| t.trim().parse().ok());
-        Ok(Tun {
-            mtu: mtu.unwrap_or(1500),
-            iface,
-        })
+        Tun::with(&TunOptions::named(name))
+    }
+
+    /// The same as the options say.
+    ///
+    /// # Errors
+    /// As [`Tun::open`].
+    pub fn with(options: &TunOptions) -> io::Result<Tun> {
+        Device::open(options, Mode::Tun).map(Tun)
+    }
+
+    /// A TUN descriptor that somebody else has opened, without packet information.
+    ///
+    /// # Errors
+    /// It is none, or a TAP's.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Tun> {
+        Device::from_fd(fd, Mode::Tun).map(Tun)
+    }
+
+    /// The interface's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
     }
 }
 
@@ -53,19 +166,20 @@ impl Link for Tun {
         Medium::PointToPoint
     }
     fn mtu(&self) -> u32 {
-        self.mtu
+        self.0.mtu
     }
+    #[inline]
     fn send(&mut self, frame: &[u8]) -> io::Result<()> {
-        self.iface.send(frame).map(|_| ())
+        self.0.send(frame)
     }
+    #[inline]
     fn recv(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        match self.iface.recv(buf) {
-            Ok(n) => Ok(Some(n)),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(e) => Err(e),
-        }
+        self.0.recv(buf)
     }
     fn fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(borrow_fd(&self.iface))
+        Some(self.0.file.as_fd())
+    }
+    fn event(&mut self) -> Option<Event> {
+        self.0.event()
     }
 }

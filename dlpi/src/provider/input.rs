@@ -1,0 +1,270 @@
+//! Up: from `Link::recv` to a DL_UNITDATA_IND or bare M_DATA for each stream concerned.
+//!
+//! ```text
+//!   interrupt ─► recv into a pooled block, 64 at most ─► header: SAP, destination
+//!        ▲ again if there may be more                         │
+//!        └────────                    each stream's filter ◄──┘
+//!                     raw: the whole frame  fast and unicast: the payload  else: UNITDATA_IND
+//! ```
+//!
+//! Spec: dlpi(7P) DL_UNITDATA_IND; le(7D).
+//! Kept: several streams of one SAP get a copy each; group_address tells a multicast or
+//! broadcast; a fast-path stream still gets indications for those; padding of 802.3
+//! frames goes.
+//! Differs: a link that can wait (a capture) is read only while every bound stream has
+//! room, so that a replay loses nothing.
+
+use std::time::Duration;
+
+use streams::prelude::*;
+
+use super::port::{User, tick};
+use super::{Dlpi, request};
+use crate::addr::{Dest, Dlsap, ETHER_HDR, Ether, MAX_LENGTH, sap_of_packet};
+use crate::link::{Event, Medium};
+use crate::prim::fast;
+
+/// Frames taken from a link before others get their turn.
+const BATCH: usize = 64;
+/// Headroom of a received frame: what a tunnel puts in front fits.
+pub(super) const HEADROOM: usize = 128;
+/// Up to this size a frame is read straight into its message.
+const DIRECT: usize = 9000;
+/// How often a link is asked whether anything has happened to it.
+const ASK: Duration = Duration::from_secs(1);
+
+/// Interrupt, timeout, and the read side's service procedure: takes frames from the link.
+pub(super) fn receive(q: &mut Queue<'_, Dlpi>) {
+    let Some(at) = q.try_ptr().and_then(|d| d.port) else {
+        return;
+    };
+    let Some(p) = q.shared().port(at) else { return };
+    let (max, patient, timed) = (p.max_frame, p.patient, p.timed);
+    if p.users.iter().any(|u| u.notes != 0) {
+        ask(q, at);
+    }
+    if timed {
+        tick(q, at);
+    }
+    for _ in 0..BATCH {
+        if patient && !all_ready(q, at) {
+            return; // a bind or the back-enabling of our read queue brings us back
+        }
+        // One byte more shows a frame that is too long.
+        let direct = max < DIRECT;
+        let mut mp = q.alloc(HEADROOM, if direct { max + 1 } else { 0 });
+        let Some((p, scratch)) = q.shared().port_and_scratch(at) else {
+            return q.freemsg(mp);
+        };
+        let got = if direct {
+            p.link.recv(&mut mp.room_mut()[..max + 1])
+        } else {
+            scratch.resize(max + 1, 0);
+            p.link.recv(&mut scratch[..])
+        };
+        let n = match got {
+            Ok(Some(n)) => n,
+            Ok(None) => {
+                let _ = p.link.flush(); // a file that is full tells at the next write too
+                q.freemsg(mp);
+                if timed {
+                    tick(q, at);
+                }
+                return;
+            }
+            Err(_) => {
+                q.freemsg(mp);
+                return died(q, at);
+            }
+        };
+        p.stats.ipackets += 1;
+        p.stats.rbytes += n as u64;
+        if n > max {
+            p.stats.ierrors += 1;
+            q.discard(mp, "longer than the link's MTU");
+            continue;
+        }
+        if direct {
+            mp.advance_wptr(n);
+        } else {
+            q.freemsg(mp);
+            mp = q.alloc(HEADROOM, n);
+            mp.append(&q.shared().scratch[..n]);
+        }
+        deliver(q, at, mp, To::All);
+    }
+    if let Some(p) = q.shared().port(at) {
+        p.ring(); // there may be more
+    }
+}
+
+/// Is there a stream that can take frames, and has every such stream room?
+fn all_ready(q: &mut Queue<'_, Dlpi>, at: usize) -> bool {
+    let mut some = false;
+    for i in 0.. {
+        let Some(u) = q.shared().port(at).and_then(|p| p.users.get(i)) else {
+            break;
+        };
+        if u.bound {
+            let to = u.q;
+            some = true;
+            if q.at(to).is_some_and(|mut u| !u.canputnext()) {
+                return false;
+            }
+        }
+    }
+    some
+}
+
+/// Asks the link what has happened to it, not too often, and tells who wants to know.
+fn ask(q: &mut Queue<'_, Dlpi>, at: usize) {
+    let now = q.now();
+    let Some(p) = q.shared().port(at) else { return };
+    if p.asked.is_some_and(|t| now.saturating_sub(t) < ASK) {
+        return;
+    }
+    p.asked = Some(now);
+    let Some(e) = p.link.event() else { return };
+    match e {
+        Event::Up => p.up = true,
+        Event::Down => p.up = false,
+        Event::Mtu(_) => p.measure(),
+    }
+    request::tell(q, at, e);
+}
+
+/// The link is broken: everybody on it is told, and nobody reads it any more.
+fn died(q: &mut Queue<'_, Dlpi>, at: usize) {
+    let Some(p) = q.shared().port(at) else { return };
+    p.stats.ierrors += 1;
+    p.unwatch();
+    let all: Vec<QRef> = p.users.iter().map(|u| u.q).collect();
+    for u in all {
+        q.putnext_of(u, Msg::of(MsgType::Hangup, &[]));
+    }
+}
+
+/// Who may get a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum To {
+    /// Whoever its address and SAP are for.
+    All,
+    /// Only who listens to the medium: the frame is one that we send.
+    Snoopers,
+}
+
+/// What a stream gets of a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum As {
+    Payload,
+    Indication,
+    Raw,
+}
+
+/// The addresses of a frame.
+#[derive(Clone, Copy)]
+struct Heading {
+    sap: u32,
+    to: Dest,
+    ether: Option<Ether>,
+}
+
+/// Gives a frame to every stream that it is for.
+#[inline]
+pub(super) fn deliver(q: &mut Queue<'_, Dlpi>, at: usize, mut mp: Msg, who: To) {
+    let Some(p) = q.shared().port(at) else {
+        return q.discard(mp, "not attached");
+    };
+    let h = match p.medium {
+        Medium::PointToPoint => {
+            let Some(sap) = sap_of_packet(mp.rd()) else {
+                p.stats.ierrors += 1;
+                return q.discard(mp, "neither IPv4 nor IPv6");
+            };
+            Heading {
+                sap,
+                to: Dest::Us,
+                ether: None,
+            }
+        }
+        Medium::Ether(own) => {
+            let Some(e) = Ether::parse(mp.rd()) else {
+                p.stats.ierrors += 1;
+                return q.discard(mp, "shorter than an Ethernet header");
+            };
+            if u32::from(e.kind) <= MAX_LENGTH {
+                // IEEE 802.3 3.2.6: the length tells data from padding.
+                if ETHER_HDR + usize::from(e.kind) > mp.len() {
+                    p.stats.ierrors += 1;
+                    return q.discard(mp, "shorter than its 802.3 length");
+                }
+                mp.truncate(ETHER_HDR + usize::from(e.kind));
+            }
+            Heading {
+                sap: e.sap(),
+                to: Dest::of(&e.dst, &own),
+                ether: Some(e),
+            }
+        }
+    };
+    let wants = |u: &User| -> Option<(QRef, As)> {
+        let snooper = || u.filter.has(crate::prim::DL_PROMISC_PHYS);
+        if !(u.bound || u.raw)
+            || !u.filter.accepts(h.sap, h.to)
+            || (who == To::Snoopers && !snooper())
+        {
+            return None;
+        }
+        let how = match (u.raw, u.fast && h.to == Dest::Us) {
+            (true, _) => As::Raw,
+            (_, true) => As::Payload,
+            _ => As::Indication,
+        };
+        Some((u.q, how))
+    };
+    let mut to = p.users.iter().filter_map(wants);
+    let Some(first) = to.next() else {
+        if who == To::Snoopers {
+            return q.freemsg(mp); // it was only a copy
+        }
+        p.stats.ierrors += 1;
+        return q.discard(mp, "no stream for this SAP or address");
+    };
+    // Empty, and without an allocation, for one stream.
+    let others: Vec<(QRef, As)> = to.collect();
+    for (to, how) in others {
+        let copy = mp.dupmsg();
+        hand_up(q, at, to, how, copy, &h);
+    }
+    hand_up(q, at, first.0, first.1, mp, &h);
+}
+
+/// One stream's copy, in the form it asked for.
+#[inline]
+fn hand_up(q: &mut Queue<'_, Dlpi>, at: usize, to: QRef, how: As, mut mp: Msg, h: &Heading) {
+    let Some(mut up) = q.at(to) else {
+        return q.discard(mp, "the stream is gone");
+    };
+    if !up.canputnext() {
+        up.discard(mp, "the receiver is blocked");
+        if let Some(p) = q.shared().port(at) {
+            p.stats.nocanput += 1;
+        }
+        return;
+    }
+    if h.ether.is_some() && how != As::Raw {
+        mp.advance_rptr(ETHER_HDR);
+    }
+    if how != As::Indication {
+        return up.putnext(mp);
+    }
+    let (dest, src) = match h.ether {
+        Some(e) => (Dlsap::ether(&e.dst, e.kind), Dlsap::ether(&e.src, e.kind)),
+        None => (Dlsap::NONE, Dlsap::NONE),
+    };
+    let mut ind = up.alloc(0, fast::UNITDATA_IND_SIZE + 16);
+    fast::put_unitdata_ind(&mut ind, dest.as_slice(), src.as_slice(), h.to.is_group());
+    ind.set_tag(mp.tag());
+    ind.set_cont(Some(mp));
+    up.putnext(ind);
+}

@@ -116,7 +116,7 @@ machine "$b" 2 1
 
 # ---- the two ends -----------------------------------------------------------------------
 start() { # start NAME PID
-    on "$2" "$VTUNLCONF" "$here/tunnel-$1.vt" >"$work/vtunlconf-$1.log" 2>&1 &
+    nsenter -n -t "$2" "$VTUNLCONF" "$here/tunnel-$1.vt" >"$work/vtunlconf-$1.log" 2>&1 &
     pids+=("$!")
     declare -g "shell_$1=$!"
     for _ in {1..100}; do
@@ -133,19 +133,18 @@ start a "$a"
 start b "$b"
 grep -v '^ready$' "$work/vtunlconf-a.log"
 
-if command -v tcpdump >/dev/null; then
-    # What is on the wire that is neither the tunnel's nor ARP.
-    on "$a" tcpdump --immediate-mode -U -n -i veth0 -w "$work/other.pcap" 'not arp and not ip proto 4' \
-        2>"$work/tcpdump.log" &
-    other=$!
-    on "$a" tcpdump --immediate-mode -U -n -s 64 -c 200 -i veth0 -w "$work/tunnel.pcap" 'ip proto 4' \
-        2>/dev/null &
-    seen=$!
-    pids+=("$other" "$seen")
-    for _ in {1..50}; do grep -q listening "$work/tcpdump.log" && break; sleep 0.1; done
+if command -v dumpcap >/dev/null; then
+    # Everything on the wire. (tcpdump can't run in a user namespace: it insists on
+    # changing groups.) Not through `on`: the signal below is for dumpcap itself.
+    mkfifo "$work/said"
+    nsenter -n -t "$a" dumpcap -q -P -s 64 -i veth0 -w "$work/wire.pcap" 2>"$work/said" &
+    wire=$!
+    pids+=("$wire")
+    exec {said}<"$work/said"
+    grep -q '^File:' <&"$said" || fail "dumpcap does not start"
 else
-    echo "SKIPPED what is on the wire: tcpdump is not installed"
-    other=
+    echo "SKIPPED what is on the wire: dumpcap is not installed"
+    wire=
 fi
 
 # ---- ping -------------------------------------------------------------------------------
@@ -202,6 +201,7 @@ PY
     }
     transfer() { # transfer KIND FROM TO ADDRESS PORT NAME
         local kind=$1 from=$2 to=$3 address=$4 port=$5 name=$6 begin end
+        : >"$work/in.log" # what the one before said is not what we wait for
         on "$to" python3 "$work/flow.py" "$kind-in" "$address" "$port" >"$work/in.log" 2>&1 &
         local receiver=$!
         pids+=("$receiver")
@@ -230,15 +230,16 @@ else
 fi
 
 # ---- what was on the wire ---------------------------------------------------------------
-if [[ -n $other ]]; then
-    sleep 0.3
-    kill -INT "$other" 2>/dev/null || true
-    wait "$other" "$seen" 2>/dev/null || true
-    tcpdump -n -r "$work/tunnel.pcap" -c 3 2>/dev/null
-    n=$(tcpdump -n -r "$work/other.pcap" 2>/dev/null | wc -l)
-    [[ $n == 0 ]] || fail "$n datagrams on the wire are not protocol 4: $(tcpdump -n -r "$work/other.pcap" -c 3 2>/dev/null)"
-    [[ $(tcpdump -n -r "$work/tunnel.pcap" 2>/dev/null | wc -l) == 200 ]] || fail "no protocol 4 on the wire"
-    ok "on the wire: protocol 4 and nothing else"
+if [[ -n $wire ]]; then
+    kill "$wire" # it writes what it has and ends well
+    wait "$wire" || fail "dumpcap ended with status $?"
+    tcpdump -n -r "$work/wire.pcap" -c 3 'ip proto 4' 2>/dev/null || true
+    count() { tshark -r "$work/wire.pcap" -Y "$1" 2>/dev/null | wc -l; }
+    n=$(count 'not arp and not ip.proto == 4')
+    [[ $n == 0 ]] || fail "$n datagrams on the wire are not protocol 4"
+    n=$(count 'ip.proto == 4')
+    ((n > 200)) || fail "only $n datagrams of protocol 4 on the wire"
+    ok "on the wire: $n datagrams of protocol 4 and nothing else"
 fi
 
 # ---- the end ----------------------------------------------------------------------------

@@ -24,7 +24,7 @@ use crate::message::Cred;
 use crate::module::Module;
 use crate::process::Process;
 use crate::queue::flag;
-use crate::registry::{ModInfoRow, Registry, State};
+use crate::registry::{ModInfoRow, Node, Registry, State};
 use crate::sched::Timer;
 use crate::show::StackView;
 use crate::trace::Event;
@@ -353,6 +353,20 @@ impl Kernel {
             .iter()
             .map(|(p, n)| (p.clone(), n.major))
             .collect()
+    }
+
+    /// mknod(2): a node for `minor` of a driver; without one, a clone node.
+    ///
+    /// # Errors
+    /// EEXIST: the path is taken. ENXIO: no such driver.
+    pub fn mknod(&self, path: &str, driver: &str, minor: Option<u32>) -> Result<(), Errno> {
+        let mut reg = self.env.registry.write();
+        let major = reg.major(driver).ok_or(Errno::ENXIO)?;
+        reg.mknod(path, Node { major, minor })
+    }
+    /// The major number of a driver.
+    pub fn major(&self, driver: &str) -> Option<u32> {
+        self.env.registry.read().major(driver)
     }
 
     // ---- processes ----

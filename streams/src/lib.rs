@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod copy;
 mod domain;
 mod errno;
 mod file;

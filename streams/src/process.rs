@@ -93,7 +93,7 @@ impl Caller {
 /// A process of a kernel. Dropping it closes its descriptors.
 pub struct Process {
     pub(crate) env: Arc<Env>,
-    caller: Arc<Caller>,
+    pub(crate) caller: Arc<Caller>,
     files: Mutex<Vec<Option<FileRef>>>,
 }
 
@@ -140,6 +140,15 @@ impl Process {
         Ok(())
     }
 
+    /// fstat(2) `st_rdev`: major and minor of the device; none for a pipe or FIFO.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn device(&self, fd: i32) -> Result<Option<(u32, u32)>, Errno> {
+        let (s, _) = self.stream(fd)?;
+        Ok(s.major.map(|m| (m, s.minor)))
+    }
+
     /// dup(2).
     ///
     /// # Errors
@@ -149,7 +158,7 @@ impl Process {
         self.install(f)
     }
 
-    fn file(&self, fd: i32) -> Result<FileRef, Errno> {
+    pub(crate) fn file(&self, fd: i32) -> Result<FileRef, Errno> {
         let files = self.files.lock();
         let f = usize::try_from(fd)
             .ok()
@@ -159,7 +168,7 @@ impl Process {
     }
 
     /// The stream behind a descriptor, and the flags of its open.
-    fn stream(&self, fd: i32) -> Result<(Arc<Stream>, u32), Errno> {
+    pub(crate) fn stream(&self, fd: i32) -> Result<(Arc<Stream>, u32), Errno> {
         let files = self.files.lock();
         let f = usize::try_from(fd)
             .ok()
@@ -170,7 +179,7 @@ impl Process {
     }
 
     /// Gives a file the lowest free descriptor.
-    fn install(&self, file: FileRef) -> Result<i32, Errno> {
+    pub(crate) fn install(&self, file: FileRef) -> Result<i32, Errno> {
         let mut files = self.files.lock();
         let at = files
             .iter()

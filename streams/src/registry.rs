@@ -232,6 +232,37 @@ impl Registry {
         Ok(())
     }
 
+    /// mknod(2) of a device node: `minor` of `major`, or without one a clone node.
+    pub fn mknod(&mut self, path: &str, node: Node) -> Result<(), Errno> {
+        if self.nodes.contains_key(path) {
+            return Err(Errno::EEXIST);
+        }
+        self.nodes.insert(path.to_owned(), node);
+        Ok(())
+    }
+
+    /// The major number of a driver.
+    pub fn major(&self, name: &str) -> Option<u32> {
+        let mut all = self.drivers.values();
+        all.find(|d| d.entry.name == name).map(|d| d.major)
+    }
+
+    /// A node of the clone driver stands for a clone open of the major that its minor names
+    /// (clone(7D)).
+    pub fn through_clone(&self, node: Node) -> Node {
+        let is_clone = self
+            .drivers
+            .get(&node.major)
+            .is_some_and(|d| d.entry.ty == TypeId::of::<crate::drivers::clone::Clone>());
+        match node.minor {
+            Some(target) if is_clone => Node {
+                major: target,
+                minor: None,
+            },
+            _ => node,
+        }
+    }
+
     /// rem_drv(1M): EBUSY while a stream is open, ENOENT if there is none.
     pub fn rem_drv(&mut self, name: &str) -> Result<(), Errno> {
         let d = self

@@ -193,7 +193,7 @@ struct MuxShared {
 }
 impl Module for Mux {
     type Shared = MuxShared;
-    const INFO: ModuleInfo = ModuleInfo::named(3, "mux");
+    const INFO: ModuleInfo = ModuleInfo::named(3, "fanmux");
     const PERIMETER: Perimeter = Perimeter::MTPERMOD;
     const READ: QInit<Self> = QInit::put(|q, mp| q.putnext(mp));
     const WRITE: QInit<Self> = QInit::put(mux_wput);
@@ -241,7 +241,7 @@ fn a_persistent_link_outlives_its_process_and_is_undone_from_another() {
     let k = kernel();
     k.add_drv::<Mux>().expect("add_drv");
     let p = k.process(Cred::ROOT);
-    let up = p.open("/dev/mux", oflag::O_RDWR).expect("open");
+    let up = p.open("/dev/fanmux", oflag::O_RDWR).expect("open");
     let low = p.open("/dev/echo", oflag::O_RDWR).expect("open");
     p.push(low, "nullmod").expect("push");
     let id = p.ioctl(up, Ioctl::Plink(low)).expect("I_PLINK").rval;
@@ -263,13 +263,13 @@ fn a_persistent_link_outlives_its_process_and_is_undone_from_another() {
         1
     );
     let other = k.process(Cred::ROOT);
-    let up = other.open("/dev/mux", oflag::O_RDWR).expect("open");
+    let up = other.open("/dev/fanmux", oflag::O_RDWR).expect("open");
     other.write(up, b"again").expect("write");
     assert_eq!(other.read(up, 99), Ok(b"again".to_vec()));
     other.ioctl(up, Ioctl::Punlink(id)).expect("I_PUNLINK");
     assert_eq!(k.stacks().len(), 1); // the lower stream was closed with its last reference
     other.write(up, b"x").expect("write");
-    assert_eq!(k.drops().get(&("mux", "nothing linked")), Some(&1));
+    assert_eq!(k.drops().get(&("fanmux", "nothing linked")), Some(&1));
 }
 
 #[test]
@@ -277,8 +277,8 @@ fn a_link_that_would_close_a_cycle_is_refused() {
     let k = kernel();
     k.add_drv::<Mux>().expect("add_drv");
     let p = k.process(Cred::ROOT);
-    let a = p.open("/dev/mux", oflag::O_RDWR).expect("open");
-    let b = p.open("/dev/mux", oflag::O_RDWR).expect("open");
+    let a = p.open("/dev/fanmux", oflag::O_RDWR).expect("open");
+    let b = p.open("/dev/fanmux", oflag::O_RDWR).expect("open");
     assert_eq!(
         p.ioctl(a, Ioctl::Link(b)).map(|r| r.rval),
         Err(Errno::EINVAL)

@@ -1,13 +1,23 @@
 //! The drivers that come with the framework; one line each to know them.
 
+pub mod clone;
 pub mod echo;
+pub mod looping;
+pub mod mux;
+pub mod nuls;
 
 use crate::{Errno, Kernel};
 
-/// Makes every driver here known, with its node.
+/// Makes every driver here known, with its nodes.
 ///
 /// # Errors
 /// EEXIST: one of the names is taken.
 pub fn register(kernel: &Kernel) -> Result<(), Errno> {
-    kernel.add_drv::<echo::Echo>().map(|_| ())
+    kernel.add_drv::<clone::Clone>()?;
+    kernel.add_mod::<clone::Clone>()?;
+    kernel.add_drv::<echo::Echo>()?;
+    kernel.add_drv::<looping::Loop>()?;
+    kernel.add_drv::<mux::Mux>()?;
+    kernel.add_drv::<nuls::Nuls>()?;
+    Ok(())
 }

@@ -124,8 +124,7 @@ impl Stream {
         let ioc = self.begin_ioctl(Some(caller), false).await?;
         let blk = self.with(|dom| {
             let drv = dom.bottom(self.head | 1);
-            let modslot = dom.slot(drv).modslot;
-            plex(dom, lower.head, mux_ops, modslot);
+            plex(dom, lower.head, mux_ops, drv);
             let qtop = (!persistent).then(|| dom.qref(drv));
             let blk = LinkBlk {
                 qtop,
@@ -273,8 +272,9 @@ fn acked(mp: Msg, otherwise: Errno) -> Result<(), Errno> {
     }
 }
 
-/// Gives the head's queues to the multiplexor (STPLEX).
-fn plex(dom: &mut Domain, head: u32, mux: crate::module::MuxOps, modslot: u32) {
+/// Gives the head's queues to the multiplexor whose write queue is `drv` (STPLEX).
+fn plex(dom: &mut Domain, head: u32, mux: crate::module::MuxOps, drv: u32) {
+    let (name, modslot) = (dom.slot(drv).name, dom.slot(drv).modslot);
     if let Some(h) = dom.head(head) {
         h.plexed = true;
     }
@@ -282,6 +282,7 @@ fn plex(dom: &mut Domain, head: u32, mux: crate::module::MuxOps, modslot: u32) {
         let s = dom.slot_mut(idx);
         s.putp = putp;
         s.srvp = srvp;
+        s.name = name; // drops and traces are the driver's
         s.modslot = modslot;
     }
     let s = dom.slot_mut(head);
@@ -299,6 +300,7 @@ fn unplex(dom: &mut Domain, head: u32, flush: bool) {
         let s = dom.slot_mut(idx);
         s.putp = putp;
         s.srvp = srvp;
+        s.name = ops.info.name;
         s.modslot = crate::queue::NONE;
         s.flag &= !flag::QENAB;
     }

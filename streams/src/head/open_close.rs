@@ -33,6 +33,7 @@ pub(crate) async fn open(
     let (node, entry) = {
         let reg = env.registry.read();
         let node = *reg.nodes.get(path).ok_or(Errno::ENOENT)?;
+        let node = reg.through_clone(node);
         let entry = reg
             .drivers
             .get(&node.major)
@@ -110,7 +111,12 @@ async fn first_open(
         path: path.to_owned(),
         refs: AtomicU32::new(0),
     });
-    if let Err(e) = wait_opened(&stream, caller, drv).await {
+    // 8.4: a driver may choose its minor, never another major.
+    let opened = match how.major == node.major {
+        true => wait_opened(&stream, caller, drv).await,
+        false => Err(Errno::ENXIO),
+    };
+    if let Err(e) = opened {
         stream
             .take_down(
                 drv,

@@ -1,6 +1,7 @@
 //! The modules that come with the framework; one line each to know them.
 
 pub mod nullmod;
+pub mod pipemod;
 
 use crate::{Errno, Kernel};
 
@@ -9,5 +10,7 @@ use crate::{Errno, Kernel};
 /// # Errors
 /// EEXIST: one of the names is taken.
 pub fn register(kernel: &Kernel) -> Result<(), Errno> {
-    kernel.add_mod::<nullmod::NullMod>()
+    kernel.add_mod::<nullmod::NullMod>()?;
+    kernel.add_mod::<pipemod::PipeMod>()?;
+    Ok(())
 }

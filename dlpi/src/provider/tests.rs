@@ -787,3 +787,48 @@ fn frames_that_are_no_good_are_counted_drops() {
     assert_eq!(d["shorter than its 802.3 length"], 1);
     assert_eq!(d["longer than the link's MTU"], 1);
 }
+
+/// splitmix64.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z ^ (z >> 27)
+}
+
+#[test]
+fn a_storm_of_primitives_ends_in_answers_or_counted_drops() {
+    let wire = Wire::default();
+    let (k, p) = host(&wire, &[A, B]);
+    let c = Client::open(&p, "/dev/le", None).expect("open");
+    let far = open(&p, "/dev/le", 1, SAP_IP);
+    let mut seed = 7;
+    for _ in 0..20_000 {
+        let r = random(&mut seed);
+        let number = Prim::ALL[(r % Prim::ALL.len() as u64) as usize].0;
+        let mut block = sample(number);
+        if r & 0x100 != 0 {
+            let at = (r >> 9) as usize % block.len();
+            block[at] = (r >> 40) as u8;
+        }
+        if r & 0x200 != 0 {
+            block.truncate((r >> 20) as usize % (block.len() + 1));
+        }
+        let data = (r & 0x400 != 0).then(|| vec![r as u8; (r >> 30) as usize % 2000]);
+        let hipri = r & 0x800 != 0 && data.is_none();
+        // EAGAIN and its like are answers too.
+        let _ = p.putmsg(
+            c.fd(),
+            (!block.is_empty()).then_some(&block[..]),
+            data.as_deref(),
+            hipri,
+        );
+        for fd in [c.fd(), far.fd()] {
+            p.ioctl(fd, Ioctl::Flush(streams::message::FLUSHR.into()))
+                .expect("flushed");
+        }
+    }
+    k.run_until_idle();
+    assert!(c.info().is_ok());
+    drop(c);
+    assert!(Client::open(&p, "/dev/le", Some(0)).is_ok());
+}

@@ -300,3 +300,36 @@ fn pcapng_blocks_of_other_writers_are_understood() {
         assert!(p.control().ended());
     }
 }
+
+#[test]
+fn spoiled_captures_end_without_a_panic() {
+    let frames: Vec<_> = (0..20)
+        .map(|n| (u32::from(n), 0, 34, ether(0x0800, &ip(n))))
+        .collect();
+    let w = |v: &[u32]| v.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    let shb = block(0x0a0d_0d0a, &w(&[0x1a2b_3c4d, 1, u32::MAX, u32::MAX]));
+    let idb = block(1, &w(&[1, 0, 0x0001_0009, 9, 0]));
+    let epb = block(
+        6,
+        &[w(&[0, 0, 5, 34, 34]), ether(0x0800, &ip(1)), vec![0; 2]].concat(),
+    );
+    let ng = [&shb[..], &idb, &epb, &epb, &epb].concat();
+    let mut seed = 1u64;
+    for whole in [pcap_be(1, &frames), ng] {
+        for _ in 0..300 {
+            let mut bad = whole.clone();
+            for _ in 0..4 {
+                seed = seed
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(99);
+                let at = (seed >> 33) as usize % bad.len();
+                bad[at] = (seed >> 20) as u8;
+            }
+            let input: Box<dyn Read + Send> = Box::new(Cursor::new(bad));
+            if let Ok(mut p) = Pcap::new(Some(input), None, PcapOptions::default()) {
+                all(&mut p);
+                assert!(p.control().ended());
+            }
+        }
+    }
+}

@@ -357,3 +357,38 @@ fn a_reader_on_another_thread_is_woken() {
         assert_eq!(reader.join().expect("no panic"), Ok(b"wake".to_vec()));
     });
 }
+
+/// A multiplexor whose streams share nothing.
+struct Loner;
+impl Module for Loner {
+    type Shared = ();
+    const INFO: ModuleInfo = ModuleInfo::named(4, "loner");
+    const PERIMETER: Perimeter = Perimeter::MTSAFE;
+    const READ: QInit<Self> = QInit::put(|q, mp| q.putnext(mp));
+    const WRITE: QInit<Self> = QInit::put(|q, mp| match mp.ty() {
+        MsgType::Ioctl => q.iocack(mp, 0),
+        _ => q.freemsg(mp),
+    });
+    const MUX: Option<(QInit<Self>, QInit<Self>)> = Some((
+        QInit::put(|q, mp| q.freemsg(mp)),
+        QInit::put(|q, mp| q.freemsg(mp)),
+    ));
+    fn open(_: &mut Queue<'_, Self>, _: &mut Open) -> Result<Self, Errno> {
+        Ok(Loner)
+    }
+}
+
+#[test]
+fn a_persistent_link_is_undone_from_a_stream_of_another_domain() {
+    // The reference's 4.3: on any stream open to the same driver.
+    let k = kernel();
+    k.add_drv::<Loner>().expect("add_drv");
+    let p = k.process(Cred::ROOT);
+    let up = p.open("/dev/loner", oflag::O_RDWR).expect("open");
+    let low = p.open("/dev/echo", oflag::O_RDWR).expect("open");
+    let id = p.ioctl(up, Ioctl::Plink(low)).expect("I_PLINK").rval;
+    let other = p.open("/dev/loner", oflag::O_RDWR).expect("open");
+    p.ioctl(other, Ioctl::Punlink(id)).expect("I_PUNLINK");
+    p.write(low, b"free again").expect("write");
+    assert_eq!(p.read(low, 99), Ok(b"free again".to_vec()));
+}

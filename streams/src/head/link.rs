@@ -207,6 +207,8 @@ impl Stream {
         let Some(link) = self.env.links.lock().by_id.get(&id).cloned() else {
             return Err(Errno::EINVAL);
         };
+        // A persistent link may be undone from a stream that has had nothing to do with it.
+        DomainCell::join(&self.cell, &link.lower.cell);
         let ioc = self.begin_ioctl(None, true).await?;
         self.with(|dom| {
             let drv = dom.bottom(self.head | 1);

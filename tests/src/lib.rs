@@ -18,3 +18,8 @@ pub mod netns;
 pub mod packets;
 pub mod probe;
 pub mod scenario;
+
+/// The Rust of README.md is compiled and run as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -94,7 +94,7 @@ fn up_to_date(cases: &[Case]) -> Result<(), Failed> {
         return Ok(());
     }
     Err(
-        "doc/CONFORMANCE.md is older than the cases: cargo run -p vtunl-tests --bin conformance"
+        "doc/CONFORMANCE.md is older than the cases: cargo run -p vtunl-tests --example conformance"
             .into(),
     )
 }

@@ -43,7 +43,7 @@ pub fn render(cases: &[Case], absent: &[[String; 3]]) -> String {
     let mut out = format!(
         "# Conformance\n\n\
          What Solaris promises, where, and the case that shows it. Made from\n\
-         `tests/conformance/*.st` by `cargo run -p vtunl-tests --bin conformance`; a test fails\n\
+         `tests/conformance/*.st` by `cargo run -p vtunl-tests --example conformance`; a test fails\n\
          if this file is older than the cases.\n\n\
          {} cases: {holds} hold, {fails} fail, {missing} are of something absent; {} behaviours\n\
          do not apply.\n",

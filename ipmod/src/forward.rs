@@ -13,7 +13,7 @@ use crate::icmp_out::{self, code, ty};
 use crate::ire::{IreId, IreKind, RTF_BLACKHOLE, RTF_REJECT};
 use crate::module::OnStack;
 use crate::wire::{self, HEADER, Header, IP_DF};
-use crate::{fragment, output};
+use crate::{fragment, output, source_route};
 
 /// Forwards a datagram that came in on `ill`, by the route `id`.
 pub fn forward<M: OnStack>(
@@ -48,7 +48,7 @@ pub fn forward<M: OnStack>(
     }
     let next = if gateway != 0 { gateway } else { h.dst };
     if h.ihl > HEADER {
-        mp = match icmp_out::options_on_forward(q, ill, h, out, mp) {
+        mp = match source_route::on_forward(q, ill, h, out, mp) {
             Some(mp) => mp,
             None => return,
         };

@@ -1,18 +1,21 @@
 //! ICMP has arrived: echo is answered, errors go to the protocol that they are about.
 //!
 //! ```text
-//!   echo ──► turned round in place ──► output.rs
+//!   echo, timestamp, address mask ──► turned round in place ──► output.rs
 //!   error ─► path MTU ──► M_CTL [IP][ICMP][offending IP ..] ──► its protocol's subscribers
-//!   all ───► subscribers of protocol 1
+//!   all ───► subscribers of protocol 1, as data
 //! ```
 //!
 //! Spec: RFC 792, RFC 1122 3.2.2, RFC 1191, the reference's ip-tpi 2.2.
+//! Differs: a subscriber of protocol 1 gets an error once, as data, and not as M_CTL too.
 
 use streams::prelude::*;
 
+use crate::ire::IreKind;
 use crate::module::OnStack;
+use crate::stack::Stack;
 use crate::wire::{self, HEADER, Header, be16, be32, proto};
-use crate::{deliver, icmp, output};
+use crate::{deliver, icmp, options, output};
 
 /// The plateaus of RFC 1191 as Solaris has them.
 const PLATEAUS: [u32; 10] = [32000, 17914, 8166, 4352, 2002, 1496, 1006, 508, 296, 68];
@@ -35,46 +38,79 @@ pub fn icmp_input<M: OnStack>(
         q.shared().mib.icmp_in_errors += 1;
         return q.discard(mp, "ICMP checksum or length");
     }
-    match body[0] {
-        8 => {
-            if group && !q.shared().params.echo_broadcast {
-                return q.discard(mp, "echo to a broadcast address");
-            }
-            echo(q, ill, h, mp, group);
-        }
-        3 | 4 | 11 | 12 => error_for_protocol(q, ill, h, mp),
-        _ => {
-            let wanted = q
-                .shared()
-                .subscribers
-                .iter()
-                .any(|s| s.proto == proto::ICMP);
-            if wanted {
-                deliver::fanout(q, ill, h, mp, group);
-            } else {
-                q.freemsg(mp); // read, and of no further use
-            }
-        }
+    let ty = body[0];
+    // Raw users of ICMP (ping, traceroute) see all of it; as Solaris, before IP acts on it.
+    if has_raw_users(q.shared()) {
+        let copy = mp.dupmsg();
+        deliver::fanout(q, ill, h, copy, group);
+    }
+    match ty {
+        8 | 13 | 17 => query(q, ill, h, mp, group),
+        3 | 4 | 11 | 12 => error_for_protocol(q, h, mp),
+        _ => q.freemsg(mp), // read, and of no further use to IP
     }
 }
 
-/// Answers an echo request: to a broadcast, from the interface's own address.
-fn echo<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp: Msg, group: bool) {
-    icmp::echo_reply(&mut mp);
-    let from = if group {
-        q.shared().ill(ill).map_or(0, |i| i.addr)
-    } else {
-        h.dst
+fn has_raw_users(s: &Stack) -> bool {
+    s.subscribers.iter().any(|s| s.proto == proto::ICMP)
+}
+
+/// Answers an echo, timestamp or address mask request; one to a broadcast, from the
+/// interface's own address.
+fn query<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp: Msg, group: bool) {
+    let now = q.now();
+    let ty = mp.rd().get(h.ihl).copied().unwrap_or(0);
+    let s = q.shared();
+    let p = s.params;
+    let (needs, allowed) = match ty {
+        13 => (
+            20,
+            if group {
+                p.timestamp_broadcast
+            } else {
+                p.timestamp
+            },
+        ),
+        // RFC 1122 3.2.2.9: routers answer, hosts don't.
+        17 => (12, p.forwarding && (!group || p.mask_broadcast)),
+        _ => (8, !group || p.echo_broadcast),
+    };
+    if !allowed {
+        return q.discard(mp, "a query that is not answered");
+    }
+    if mp.len() < h.ihl + needs {
+        s.mib.icmp_in_errors += 1;
+        return q.discard(mp, "ICMP checksum or length");
+    }
+    let (addr, mask) = s.ill(ill).map_or((0, 0), |i| (i.addr, i.mask));
+    let from = if group { addr } else { h.dst };
+    let ours = |a: u32| {
+        let id = s.ires.lookup(a);
+        id.is_some_and(|id| s.ires.get(id).kind == IreKind::Local)
     };
     let b = mp.rd_mut();
-    wire::put32(b, 12, from);
-    wire::put16(b, 6, 0);
-    q.shared().mib.icmp_out_msgs += 1;
+    icmp::reply(b, h.ihl, from, p.def_ttl);
+    match ty {
+        13 => {
+            icmp::put_word(b, h.ihl, 12, options::stamp(now));
+            icmp::put_word(b, h.ihl, 16, options::stamp(now));
+        }
+        17 => icmp::put_word(b, h.ihl, 8, mask),
+        _ => {}
+    }
+    if h.ihl > HEADER {
+        // RFC 1122 3.2.2.6: recorded on the way back too, and a source route turned round.
+        if options::record(b, h.ihl, from, now, ours).is_err() {
+            return q.discard(mp, "malformed option");
+        }
+        options::reverse(b, h.ihl);
+    }
+    s.mib.icmp_out_msgs += 1;
     output::ip_output(q, mp);
 }
 
 /// An error about a datagram of ours: the path MTU first, then its protocol.
-fn error_for_protocol<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp: Msg) {
+fn error_for_protocol<M: OnStack>(q: &mut Queue<'_, M>, h: &Header, mut mp: Msg) {
     let now = q.now();
     let body = mp.rd().get(h.ihl..).unwrap_or(&[]);
     let (ty, code, hint) = (body[0], body[1], u32::from(be16(body, 6)));
@@ -104,17 +140,13 @@ fn error_for_protocol<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mu
     let to: Vec<QRef> = s
         .subscribers
         .iter()
-        .filter(|u| u.proto == inner_proto || u.proto == proto::ICMP)
-        .filter(|u| {
-            u.proto == proto::ICMP
-                || ((u.local == 0 || u.local == src) && (u.remote == 0 || u.remote == dst))
-        })
+        .filter(|u| u.proto == inner_proto && u.proto != proto::ICMP)
+        .filter(|u| (u.local == 0 || u.local == src) && (u.remote == 0 || u.remote == dst))
         .map(|u| u.q)
         .collect();
     if inner_proto == proto::UDP {
         crate::udp::icmp_error(q, inner, ty, code);
     }
-    let _ = ill;
     for u in &to {
         let mut copy = mp.dupmsg();
         copy.set_ty(MsgType::Ctl);

@@ -8,9 +8,10 @@
 
 use streams::prelude::*;
 
+use crate::ire::IreKind;
 use crate::module::OnStack;
-use crate::wire::{Header, be32};
-use crate::{icmp, options, output};
+use crate::wire::be32;
+use crate::{icmp, output};
 
 /// ICMP types.
 pub mod ty {
@@ -34,6 +35,8 @@ pub mod code {
     pub const PORT: u8 = 3;
     /// Fragmentation needed.
     pub const FRAG_NEEDED: u8 = 4;
+    /// Source route failed.
+    pub const SOURCE_ROUTE: u8 = 5;
 }
 
 /// Sends an ICMP error about `mp`, which came in on `ill`; `rest` is the second word (the
@@ -49,6 +52,15 @@ pub fn error<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mp: &Msg, ty: u8, code:
     let offending = whole.as_deref().unwrap_or(mp.rd());
     let (src, dst) = (be32(offending, 12), be32(offending, 16));
     let s = q.shared();
+    // RFC 1812 4.3.2.7: neither end is a broadcast address of a link of ours.
+    let broadcast = |a| {
+        let id = s.ires.lookup(a);
+        id.is_some_and(|id| s.ires.get(id).kind == IreKind::Broadcast)
+    };
+    if broadcast(src) || broadcast(dst) {
+        s.mib.icmp_out_drops += 1;
+        return;
+    }
     // The source is the address that was meant, if it is ours, else that of the way back.
     let from = if s.is_local(dst) {
         dst
@@ -60,7 +72,8 @@ pub fn error<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mp: &Msg, ty: u8, code:
             s.ill(ill).map_or(0, |i| i.addr)
         }
     };
-    let built = icmp::error(offending, ty, code, rest, from);
+    let (ttl, quote) = (s.params.def_ttl, s.params.return_data);
+    let built = icmp::error(offending, ty, code, rest, from, ttl, quote);
     let Some(error) = built.filter(|_| s.icmp_limit.allow(now)) else {
         s.mib.icmp_out_drops += 1;
         return;
@@ -70,26 +83,4 @@ pub fn error<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mp: &Msg, ty: u8, code:
     msg.append(&error);
     msg.set_tag(mp.tag());
     output::ip_output(q, msg);
-}
-
-/// Options of a datagram that is forwarded: recorded routes and the like are written, a
-/// malformed one is answered with a parameter problem.
-#[cold]
-pub fn options_on_forward<M: OnStack>(
-    q: &mut Queue<'_, M>,
-    ill: u32,
-    h: &Header,
-    out: u32,
-    mut mp: Msg,
-) -> Option<Msg> {
-    let addr = q.shared().ill(out).map_or(0, |i| i.addr);
-    let now = q.now();
-    match options::forward(mp.rd_mut(), h.ihl, addr, now) {
-        Ok(()) => Some(mp),
-        Err(pointer) => {
-            error(q, ill, &mp, ty::PARAMETER, 0, u32::from(pointer) << 24);
-            q.discard(mp, "malformed option");
-            None
-        }
-    }
 }

@@ -11,8 +11,8 @@ use streams::prelude::*;
 
 use crate::ire::IreKind;
 use crate::module::OnStack;
-use crate::wire::{self, is_multicast};
-use crate::{deliver, forward};
+use crate::wire::{self, HEADER, is_multicast};
+use crate::{deliver, forward, source_route};
 
 /// A datagram from interface `ill`; `group`: the link said multicast or broadcast.
 pub fn ip_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mut mp: Msg, group: bool) {
@@ -46,6 +46,9 @@ pub fn ip_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mut mp: Msg, group: 
     };
     let ire = s.ires.get(id);
     match ire.kind {
+        IreKind::Local if h.ihl > HEADER => {
+            source_route::deliver_or_follow(q, ill, &h, mp, group);
+        }
         IreKind::Local => deliver::deliver(q, ill, &h, mp, group),
         IreKind::Loopback if ill == 0 => deliver::deliver(q, ill, &h, mp, group),
         IreKind::Loopback => {

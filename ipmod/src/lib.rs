@@ -39,6 +39,7 @@ mod driver;
 mod forward;
 mod icmp_in;
 mod ndd;
+mod source_route;
 
 pub use module::Ip;
 pub use resolve::Arp;

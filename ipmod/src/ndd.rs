@@ -5,11 +5,66 @@
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use streams::Errno;
 
 use crate::resolve::mac_text;
 use crate::stack::Stack;
+
+/// A parameter: its name, the values it may have, how it is read and set.
+struct Param {
+    name: &'static str,
+    min: u64,
+    max: u64,
+    get: fn(&Stack) -> u64,
+    set: fn(&mut Stack, u64),
+}
+
+macro_rules! params {
+    ($($name:literal $min:literal ..= $max:literal $($field:ident).+ : $how:tt;)*) => {
+        &[$(Param {
+            name: $name,
+            min: $min,
+            max: $max,
+            get: |s| params!(@get $how s.$($field).+),
+            set: |s, v| s.$($field).+ = params!(@set $how v),
+        }),*]
+    };
+    (@get bool $e:expr) => { u64::from($e) };
+    (@set bool $v:expr) => { $v != 0 };
+    (@get ms $e:expr) => { $e.as_millis() as u64 };
+    (@set ms $v:expr) => { Duration::from_millis($v) };
+    (@get $t:ident $e:expr) => { $e as u64 };
+    (@set $t:ident $v:expr) => { $v as $t };
+}
+
+/// The reference's ip-tpi 8.3, with its ranges.
+const PARAMS: &[Param] = params! {
+    "ip_forwarding" 0..=1 params.forwarding: bool;
+    "ip_respond_to_echo_broadcast" 0..=1 params.echo_broadcast: bool;
+    "ip_respond_to_timestamp" 0..=1 params.timestamp: bool;
+    "ip_respond_to_timestamp_broadcast" 0..=1 params.timestamp_broadcast: bool;
+    "ip_respond_to_address_mask_broadcast" 0..=1 params.mask_broadcast: bool;
+    "ip_forward_directed_broadcasts" 0..=1 params.directed_broadcasts: bool;
+    "ip_forward_src_routed" 0..=1 params.forward_src_routed: bool;
+    "ip_def_ttl" 1..=255 params.def_ttl: u8;
+    "ip_icmp_return_data_bytes" 8..=65536 params.return_data: usize;
+    "ip_icmp_err_interval" 0..=99999 icmp_limit.interval: ms;
+    "ip_icmp_err_burst" 1..=99999 icmp_limit.burst: u32;
+    "ip_reass_queue_bytes" 0..=4294967295 reassembly.limit: usize;
+};
+
+/// A report: what it is called, what it says.
+type Report = (&'static str, fn(&Stack) -> String);
+
+const REPORTS: &[Report] = &[
+    ("?", names),
+    ("ip_ill_status", ills),
+    ("ip_ire_status", ires),
+    ("arp_cache_status", arps),
+    ("ip_mib", mib),
+];
 
 /// ND_GET and ND_SET: "name\0" or "name\0value\0" in, text out.
 pub(crate) fn nd(s: &mut Stack, set: bool, data: &[u8]) -> Result<Vec<u8>, Errno> {
@@ -18,42 +73,31 @@ pub(crate) fn nd(s: &mut Stack, set: bool, data: &[u8]) -> Result<Vec<u8>, Errno
         .map(|p| String::from_utf8_lossy(p).into_owned());
     let name = parts.next().unwrap_or_default();
     let value = parts.next().unwrap_or_default();
-    let text = if set {
-        let n: u32 = value.parse().map_err(|_| Errno::EINVAL)?;
-        let flag = || {
-            if n <= 1 {
-                Ok(n == 1)
-            } else {
-                Err(Errno::EINVAL)
-            }
-        };
-        match name.as_str() {
-            "ip_forwarding" => s.params.forwarding = flag()?,
-            "ip_respond_to_echo_broadcast" => s.params.echo_broadcast = flag()?,
-            "ip_forward_directed_broadcasts" => s.params.directed_broadcasts = flag()?,
-            "ip_def_ttl" => {
-                s.params.def_ttl = u8::try_from(n)
-                    .ok()
-                    .filter(|t| *t > 0)
-                    .ok_or(Errno::EINVAL)?;
-            }
-            _ => return Err(Errno::ENOENT),
+    if let Some(p) = PARAMS.iter().find(|p| p.name == name) {
+        if !set {
+            return Ok((p.get)(s).to_string().into_bytes());
         }
-        String::new()
-    } else {
-        match name.as_str() {
-            "ip_forwarding" => u8::from(s.params.forwarding).to_string(),
-            "ip_respond_to_echo_broadcast" => u8::from(s.params.echo_broadcast).to_string(),
-            "ip_forward_directed_broadcasts" => u8::from(s.params.directed_broadcasts).to_string(),
-            "ip_def_ttl" => s.params.def_ttl.to_string(),
-            "ip_ill_status" => ills(s),
-            "ip_ire_status" => ires(s),
-            "arp_cache_status" => arps(s),
-            "ip_mib" => mib(s),
-            _ => return Err(Errno::ENOENT),
+        let n: u64 = value.parse().map_err(|_| Errno::EINVAL)?;
+        if n < p.min || n > p.max {
+            return Err(Errno::EINVAL);
         }
-    };
-    Ok(text.into_bytes())
+        (p.set)(s, n);
+        return Ok(Vec::new());
+    }
+    let report = REPORTS.iter().find(|r| r.0 == name).ok_or(Errno::ENOENT)?;
+    if set {
+        return Err(Errno::EACCES); // read only
+    }
+    Ok((report.1)(s).into_bytes())
+}
+
+/// What there is to ask for.
+fn names(_: &Stack) -> String {
+    let reports = REPORTS.iter().map(|r| format!("{} (read only)\n", r.0));
+    let params = PARAMS
+        .iter()
+        .map(|p| format!("{} (read and write)\n", p.name));
+    reports.chain(params).collect()
 }
 
 fn ip(a: u32) -> Ipv4Addr {

@@ -51,6 +51,16 @@ pub struct Params {
     pub echo_broadcast: bool,
     /// `ip_forward_directed_broadcasts`.
     pub directed_broadcasts: bool,
+    /// `ip_forward_src_routed`.
+    pub forward_src_routed: bool,
+    /// `ip_respond_to_timestamp`.
+    pub timestamp: bool,
+    /// `ip_respond_to_timestamp_broadcast`.
+    pub timestamp_broadcast: bool,
+    /// `ip_respond_to_address_mask_broadcast`.
+    pub mask_broadcast: bool,
+    /// `ip_icmp_return_data_bytes`.
+    pub return_data: usize,
 }
 
 impl Default for Params {
@@ -60,6 +70,11 @@ impl Default for Params {
             def_ttl: 255,
             echo_broadcast: true,
             directed_broadcasts: false,
+            forward_src_routed: true,
+            timestamp: true,
+            timestamp_broadcast: false,
+            mask_broadcast: false,
+            return_data: crate::icmp::QUOTE,
         }
     }
 }

@@ -251,3 +251,147 @@ fn a_datagram_that_stays_in_pieces_is_given_up_after_a_minute() {
     let err = a.getmsg(fd, 64, 100, false).expect("T_UDERROR_IND").ctl;
     assert_eq!(tpi::words(&err.expect("control part"))[0], 21);
 }
+
+/// A /dev/ip stream that gets what is for a protocol (ip-tpi.md 2).
+fn subscribe(p: &Process, protocol: u8) -> i32 {
+    let fd = p
+        .open("/dev/ip", oflag::O_RDWR | oflag::O_NONBLOCK)
+        .expect("open");
+    let req = tpi::bind_protocol(tpi::T_BIND_REQ, &[], protocol).to_vec();
+    p.putmsg(fd, Some(&req), None, false).expect("bind");
+    let ack = p.getmsg(fd, 64, 0, false).expect("ack").ctl;
+    assert_eq!(tpi::words(&ack.expect("control part"))[0], tpi::BIND_ACK);
+    fd
+}
+
+/// The next datagram of a subscriber: its header, all of its bytes.
+fn next(p: &Process, fd: i32) -> Option<(ipmod::wire::Header, Vec<u8>)> {
+    let b = p.getmsg(fd, 0, 70000, false).ok()?.data?;
+    Some((ipmod::wire::check(&b, b.len()).expect("sound"), b))
+}
+
+/// Three hosts in a row, the middle one a router: 10.0.1.1 - 10.0.1.2 10.0.2.2 - 10.0.2.1.
+fn row() -> [(Kernel, Process); 3] {
+    let (w1, w2) = (Wire::default(), Wire::default());
+    let (a, r, b) = (host(1, &[&w1]), host(2, &[&w1, &w2]), host(3, &[&w2]));
+    up(&a.1, 0, "10.0.1.1", "255.255.255.0");
+    up(&r.1, 0, "10.0.1.2", "255.255.255.0");
+    up(&r.1, 1, "10.0.2.2", "255.255.255.0");
+    up(&b.1, 0, "10.0.2.1", "255.255.255.0");
+    plumb::route_add(&a.1, NONE, NONE, ip("10.0.1.2"), 0).expect("default");
+    plumb::route_add(&b.1, NONE, NONE, ip("10.0.2.2"), 0).expect("default");
+    [a, r, b]
+}
+
+/// An ICMP query.
+fn query(ty: u8, to: &str, options: &[u8], body: &[u8]) -> Vec<u8> {
+    use ipmod::wire;
+    let ihl = wire::HEADER + options.len();
+    let len = ihl + 4 + body.len();
+    let mut b = wire::header(len, 1, 64, 0, 0, 0, ip(to).into()).to_vec();
+    b[0] = 0x40 | (ihl / 4) as u8;
+    b.extend_from_slice(options);
+    b.extend_from_slice(&[ty, 0, 0, 0]);
+    b.extend_from_slice(body);
+    let sum = wire::checksum(&b[ihl..]);
+    wire::put16(&mut b, ihl + 2, sum);
+    b
+}
+
+#[test]
+fn queries_are_answered_in_kind() {
+    // RFC 792; RFC 950; RFC 1122 3.2.2.9: a router tells the mask, a host does not
+    let [(ka, a), (kr, _r), (kb, b)] = row();
+    let fd = subscribe(&a, 1);
+    let body = [1, 2, 3, 4, 5, 5, 5, 5, 0, 0, 0, 0, 0, 0, 0, 0];
+    plumb::nd_set(&b, "ip_forwarding", "0").expect("ndd");
+    for (ty, to, want) in [
+        (8, "10.0.2.1", Some(0)),
+        (8, "10.0.1.1", Some(0)), // our own
+        (13, "10.0.2.1", Some(14)),
+        (17, "10.0.1.2", Some(18)),
+        (17, "10.0.2.1", None),
+    ] {
+        raw(&a, &query(ty, to, &[], &body));
+        settle(&[&ka, &kr, &kb]);
+        // our own request comes by too, to this subscriber of the same host
+        let got = std::iter::from_fn(|| next(&a, fd)).last();
+        assert_eq!(got.as_ref().map(|g| g.1[20]), want, "type {ty} to {to}");
+        let Some((h, b)) = got else { continue };
+        assert_eq!((h.src, h.len), (u32::from(ip(to)), 40), "type {ty}");
+        assert_eq!(ipmod::wire::sum(&b[20..]), 0xffff, "type {ty}");
+        match ty {
+            17 => assert_eq!(b[28..32], [255, 255, 255, 0]),
+            13 => assert!(b[32] & b[36] & 0x80 != 0, "not since midnight: {b:x?}"),
+            _ => assert_eq!(b[24..], body),
+        }
+    }
+}
+
+#[test]
+fn a_route_is_recorded_there_and_back() {
+    // RFC 791 3.1, RFC 1122 3.2.2.6
+    let [(ka, a), (kr, _r), (kb, _b)] = row();
+    let fd = subscribe(&a, 1);
+    let mut rr = [0; 20];
+    rr[..3].copy_from_slice(&[7, 19, 4]);
+    raw(&a, &query(8, "10.0.2.1", &rr, &[0; 4]));
+    settle(&[&ka, &kr, &kb]);
+    let (h, b) = next(&a, fd).expect("an answer");
+    assert_eq!((h.ihl, b[40], b[22]), (40, 0, 16));
+    let been: Vec<_> = b[23..35]
+        .chunks(4)
+        .map(|c| [c[0], c[1], c[2], c[3]])
+        .collect();
+    assert_eq!(been, [[10, 0, 2, 2], [10, 0, 2, 1], [10, 0, 1, 2]]);
+}
+
+#[test]
+fn source_routes_are_followed_and_turned_round() {
+    // RFC 791 3.1, RFC 1812 5.3.13: 131 loose, 137 strict; code 5 source route failed
+    let [(ka, a), (kr, r), (kb, b)] = row();
+    let fd = subscribe(&a, 1);
+    let ping = |kind: u8, first: &str, then: &str| {
+        let option = [&[1, kind, 7, 4], &ip(then).octets()[..]].concat();
+        raw(&a, &query(8, first, &option, &[0; 4]));
+        settle(&[&ka, &kr, &kb]);
+        next(&a, fd).map(|(h, d)| (h.src.into(), d[h.ihl], d[h.ihl + 1]))
+    };
+    let answer = |from: &str, ty, code| Some((ip(from), ty, code));
+    let router = "10.0.1.2";
+    assert_eq!(ping(131, router, "10.0.2.1"), answer("10.0.2.1", 0, 0));
+    assert_eq!(ping(137, router, "10.0.2.1"), answer("10.0.2.1", 0, 0));
+    // A strict hop that is no neighbour; a strict route that leads elsewhere than over us.
+    assert_eq!(ping(137, router, "10.9.9.9"), answer(router, 3, 5));
+    assert_eq!(ping(137, "10.0.2.1", "10.0.2.9"), answer(router, 3, 5));
+    plumb::nd_set(&r, "ip_forward_src_routed", "0").expect("ndd");
+    assert_eq!(ping(131, router, "10.0.2.1"), answer(router, 3, 5));
+    assert_eq!(kr.drops().get(&("ip", "source route failed")), Some(&3));
+    assert_eq!(counter(&b, "icmpInMsgs"), 2);
+    // And the parameter problem, with the place of what is wrong.
+    raw(
+        &a,
+        &query(8, "10.0.2.1", &[7, 7, 2, 0, 0, 0, 0, 0], &[0; 4]),
+    );
+    settle(&[&ka, &kr, &kb]);
+    let (_, d) = next(&a, fd).expect("an answer");
+    assert_eq!(d[20..25], [12, 0, d[22], d[23], 22]);
+}
+
+#[test]
+fn parameters_have_ranges_and_reports_are_read_only() {
+    // ip-tpi.md 8.3
+    let (_k, p) = host(1, &[]);
+    let names = plumb::nd_get(&p, "?").expect("names");
+    for line in names.lines().filter(|l| l.ends_with("(read and write)")) {
+        let name = line.split(' ').next().expect("a name");
+        let was = plumb::nd_get(&p, name).expect("a value");
+        assert_eq!(plumb::nd_set(&p, name, &was), Ok(()), "{name}");
+        assert_eq!(plumb::nd_get(&p, name), Ok(was), "{name}");
+        let (minus, huge) = ("-1", "99999999999");
+        assert_eq!(plumb::nd_set(&p, name, minus), Err(Errno::EINVAL));
+        assert_eq!(plumb::nd_set(&p, name, huge), Err(Errno::EINVAL));
+    }
+    assert_eq!(plumb::nd_set(&p, "ip_mib", "1"), Err(Errno::EACCES));
+    assert_eq!(plumb::nd_set(&p, "ip_no", "1"), Err(Errno::ENOENT));
+}

@@ -334,7 +334,7 @@ impl Domain {
         let slow = s.inner != NONE
             || s.outer != NONE
             || s.nsync > 0
-            || s.flag & (flag::QTRACE | flag::QWAIT) != 0;
+            || s.flag & (flag::QTRACE | flag::QWAIT | flag::QOPENING) != 0;
         if slow {
             s.flag |= flag::QSLOW;
         } else {

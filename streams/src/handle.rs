@@ -177,6 +177,41 @@ impl<'a, M: Module> Queue<'a, M> {
         s.maxpsz = maxpsz;
     }
 
+    /// The packet sizes of the next queue, as strqget(9F) reads them from `q_next`.
+    pub fn next_packet_sizes(&self) -> (i64, i64) {
+        match self.dom.slot(self.idx).next {
+            NONE => (0, crate::message::INFPSZ),
+            next => {
+                let s = self.dom.slot(next);
+                (s.minpsz, s.maxpsz)
+            }
+        }
+    }
+    /// The messages that wait on the next queue up: the stream head's, for a module that
+    /// was just pushed.
+    pub(crate) fn above(&self) -> impl Iterator<Item = &Msg> {
+        let next = self.dom.slot(self.idx & !1).next;
+        let list = (next != NONE).then(|| self.dom.slot(next).list.iter());
+        list.into_iter().flatten()
+    }
+    /// Replaces each message that waits on the next queue up.
+    pub(crate) fn strip_above(&mut self, mut f: impl FnMut(Msg) -> Option<Msg>) {
+        let next = self.dom.slot(self.idx & !1).next;
+        if next == NONE {
+            return;
+        }
+        for _ in 0..self.dom.slot(next).list.len() {
+            let Some(mp) = self.dom.rmvq(next, 0) else {
+                return;
+            };
+            let band = mp.band();
+            if let Some(mut mp) = f(mp) {
+                mp.set_band(band);
+                let _ = self.dom.insq(next, usize::MAX, mp); // the order was right before
+            }
+        }
+    }
+
     // ---- flow control ----
 
     /// canputnext(9F).

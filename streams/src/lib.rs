@@ -54,6 +54,8 @@ pub mod message;
 pub mod modules;
 pub mod prelude;
 pub mod sys;
+#[cfg(feature = "testbench")]
+pub mod testbench;
 pub mod trace;
 
 pub use errno::Errno;

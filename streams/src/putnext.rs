@@ -41,7 +41,7 @@ impl Domain {
     #[inline]
     fn put_guarded(&mut self, idx: u32, mp: Msg) {
         let s = self.slot(idx);
-        let special = flag::QTRACE | flag::QWAIT | flag::QPUTSHARED;
+        let special = flag::QTRACE | flag::QWAIT | flag::QPUTSHARED | flag::QOPENING;
         if s.flag & special == 0 && s.outer == NONE && s.inner != NONE && !self.stack_is_deep() {
             let (putp, inner) = (s.putp, s.inner);
             let p = &mut self.slot_mut(inner).perim;
@@ -66,7 +66,8 @@ impl Domain {
             self.trace_put(idx, &mut mp);
         }
         let s = self.slot(idx);
-        if self.stack_is_deep() || (s.nsync > 0 && s.inner == NONE && s.outer == NONE) {
+        let behind = s.nsync > 0 && s.inner == NONE && s.outer == NONE;
+        if self.stack_is_deep() || behind || s.has(flag::QOPENING) {
             return self.defer(idx, mp);
         }
         let shared = s.has(flag::QPUTSHARED);

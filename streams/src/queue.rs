@@ -58,6 +58,8 @@ pub(crate) mod flag {
     pub const QWAIT: u32 = 0x800_0000;
     /// Puts to this queue are shared in their perimeter (D_MTPUTSHARED).
     pub const QPUTSHARED: u32 = 0x1000_0000;
+    /// The open of the pair has not returned yet: puts to it wait.
+    pub const QOPENING: u32 = 0x2000_0000;
 }
 
 /// `qb_flag` bits.

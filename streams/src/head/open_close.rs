@@ -153,11 +153,13 @@ fn autopush(_env: &Arc<Env>, _major: u32, _minor: u32) -> Vec<String> {
 /// Calls open(9E) of a fresh pair and keeps the instance.
 pub(crate) fn instance(dom: &mut Domain, pair: u32, how: &mut Open) -> Result<(), Errno> {
     let f = dom.slot(pair).ops.open;
+    // qprocson(9F): until open has returned, what comes for the pair waits.
+    dom.mark_pair(pair, flag::QOPENING, true);
     dom.enter_top(pair);
-    let r = f(dom, pair, how);
+    let r = f(dom, pair, how).map(|m| dom.slot_mut(pair).ptr = Some(m));
     dom.leave(pair, false);
-    dom.slot_mut(pair).ptr = Some(r?);
-    Ok(())
+    dom.mark_pair(pair, flag::QOPENING, false);
+    r
 }
 
 /// Asks `Module::opened` until it is done (qwait(9F)).

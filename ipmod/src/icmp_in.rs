@@ -17,9 +17,6 @@ use crate::stack::Stack;
 use crate::wire::{self, HEADER, Header, be16, be32, proto};
 use crate::{deliver, icmp, options, output};
 
-/// The plateaus of RFC 1191 as Solaris has them.
-const PLATEAUS: [u32; 10] = [32000, 17914, 8166, 4352, 2002, 1496, 1006, 508, 296, 68];
-
 /// An ICMP datagram for us.
 pub fn icmp_input<M: OnStack>(
     q: &mut Queue<'_, M>,
@@ -123,17 +120,9 @@ fn error_for_protocol<M: OnStack>(q: &mut Queue<'_, M>, h: &Header, mut mp: Msg)
     let offending = u32::from(be16(inner, 2));
     let s = q.shared();
     if ty == 3 && code == 4 {
-        let mtu = match hint {
-            n if n >= 68 => n,
-            _ => PLATEAUS
-                .iter()
-                .copied()
-                .find(|p| *p < offending)
-                .unwrap_or(68),
-        };
-        let old = s.path_mtu.get(&dst).map_or(u32::MAX, |m| m.0);
-        if mtu < old {
-            s.path_mtu.insert(dst, (mtu, now));
+        // 2.2: only about what we have sent.
+        if s.is_local(src) {
+            s.path_mtu.learn(dst, hint, offending, now);
         }
     }
     // 2.2: to the streams of the offending datagram's protocol, the addresses reversed.

@@ -544,8 +544,8 @@ fn arp<M: OnStack>(q: &mut Queue<'_, M>, cmd: i32, b: &[u8]) -> Result<Vec<u8>, 
     const PUBL: u32 = 8;
     match cmd {
         SIOCGARP => {
-            let n = s.neighbours.get(&(at, addr)).ok_or(Errno::ENXIO)?;
-            let mac = n.mac.ok_or(Errno::ENXIO)?;
+            let n = s.neighbours.get((at, addr)).ok_or(Errno::ENXIO)?;
+            let mac = n.mac().ok_or(Errno::ENXIO)?;
             let mut out = b.to_vec();
             out[18..24].copy_from_slice(&mac);
             let f = 3 | if n.permanent { PERM } else { 0 } | if n.published { PUBL } else { 0 };
@@ -555,7 +555,7 @@ fn arp<M: OnStack>(q: &mut Queue<'_, M>, cmd: i32, b: &[u8]) -> Result<Vec<u8>, 
         SIOCSARP => {
             let mac: [u8; 6] = b[18..24].try_into().map_err(|_| Errno::EINVAL)?;
             resolve::set_entry(
-                s,
+                q,
                 at,
                 addr,
                 Some((mac, flags & PERM != 0, flags & PUBL != 0)),
@@ -565,6 +565,6 @@ fn arp<M: OnStack>(q: &mut Queue<'_, M>, cmd: i32, b: &[u8]) -> Result<Vec<u8>, 
             }
             Ok(Vec::new())
         }
-        _ => resolve::set_entry(s, at, addr, None).map(|()| Vec::new()),
+        _ => resolve::set_entry(q, at, addr, None).map(|()| Vec::new()),
     }
 }

@@ -106,7 +106,10 @@ fn close_ill(q: &mut Queue<'_, Ip>, at: u32) -> Wait {
     let s = q.shared();
     s.remove_interface_routes(at);
     s.ires.delete_where(|i| i.ill == at);
-    s.neighbours.retain(|k, _| k.0 != at);
+    for mp in s.neighbours.remove_where(at, |_| true) {
+        q.discard(mp, "the interface is gone");
+    }
+    let s = q.shared();
     let Some(i) = s.ill_mut(at) else {
         return Wait::Done;
     };
@@ -357,13 +360,8 @@ fn fast_path_answer(q: &mut Queue<'_, Ip>, ill: u32, mut mp: Msg) {
         && let Ok(u) = dlpi::prim::fast::unitdata_req(t.rd())
     {
         let mac = u.dest.get(..6).and_then(|m| <[u8; 6]>::try_from(m).ok());
-        for n in q
-            .shared()
-            .neighbours
-            .iter_mut()
-            .filter(|(k, n)| k.0 == ill && n.mac == mac)
-        {
-            n.1.header = Some(header.clone());
+        if let Some(mac) = mac {
+            q.shared().neighbours.set_header(ill, mac, &header);
         }
     }
     q.freemsg(mp);

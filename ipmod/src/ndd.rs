@@ -49,6 +49,9 @@ const PARAMS: &[Param] = params! {
     "ip_forward_directed_broadcasts" 0..=1 params.directed_broadcasts: bool;
     "ip_forward_src_routed" 0..=1 params.forward_src_routed: bool;
     "ip_def_ttl" 1..=255 params.def_ttl: u8;
+    "ip_path_mtu_discovery" 0..=1 path_mtu.discovery: bool;
+    "ip_ire_pathmtu_interval" 5000..=999999999 path_mtu.interval: ms;
+    "ip_ire_arp_interval" 60000..=999999999 params.arp_interval: ms;
     "ip_icmp_return_data_bytes" 8..=65536 params.return_data: usize;
     "ip_icmp_err_interval" 0..=99999 icmp_limit.interval: ms;
     "ip_icmp_err_burst" 1..=99999 icmp_limit.burst: u32;
@@ -62,6 +65,7 @@ const REPORTS: &[Report] = &[
     ("?", names),
     ("ip_ill_status", ills),
     ("ip_ire_status", ires),
+    ("ip_pmtu_status", pmtus),
     ("arp_cache_status", arps),
     ("ip_mib", mib),
 ];
@@ -158,17 +162,23 @@ fn arps(s: &Stack) -> String {
     for ((at, addr), n) in rows {
         let name = s.ill(*at).map_or("-", |i| i.name.as_str());
         let mac = n
-            .mac
+            .mac()
             .map_or_else(|| "incomplete".to_owned(), |m| mac_text(&m));
         let flags = [
             (n.permanent, 'S'),
             (n.published, 'P'),
-            (n.mac.is_none(), 'U'),
+            (n.mac().is_none(), 'U'),
         ];
         let flags: String = flags.iter().filter(|f| f.0).map(|f| f.1).collect();
         let _ = writeln!(t, "{name} {} {mac} {flags}", ip(*addr));
     }
     t
+}
+
+/// destination mtu
+fn pmtus(s: &Stack) -> String {
+    let all = s.path_mtu.iter();
+    all.map(|(d, m, _)| format!("{} {m}\n", ip(d))).collect()
 }
 
 /// name value

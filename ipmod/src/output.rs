@@ -74,6 +74,13 @@ pub fn ip_output<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
         input::ip_input(q, out, copy, true);
     }
     let next = if gateway != 0 { gateway } else { dst };
+    let now = q.now();
+    let paths = &q.shared().path_mtu;
+    let mtu = if paths.is_empty() {
+        mtu
+    } else {
+        mtu.min(paths.get(dst, now))
+    };
     if len > mtu as usize {
         if frag & IP_DF != 0 {
             q.shared().mib.frag_fails += 1;
@@ -151,11 +158,7 @@ pub fn send<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32, mut mp: Msg) 
     let tunnel = ill.tunnel;
     if ill.flags & iff::NOARP == 0 {
         // A broadcast link: the neighbour's header goes in front.
-        match s
-            .neighbours
-            .get(&(out, next))
-            .and_then(|n| n.header.as_deref())
-        {
+        match s.neighbours.header((out, next)) {
             Some(h) => mp.prepend(h.len(), 0).copy_from_slice(h),
             None => return resolve::resolve(q, out, next, mp),
         }

@@ -18,16 +18,15 @@ use streams::prelude::*;
 use crate::ill::iff;
 use crate::ioctl;
 use crate::module::{OnStack, fast_path_probe};
+use crate::neighbour::{AGAIN, Neighbour};
 use crate::output::send_unitdata;
-use crate::stack::{ARP_QUEUE, NO_ILL, Neighbour, Stack};
+use crate::stack::{NO_ILL, Stack};
 use crate::wire::{be16, be32, is_multicast};
 
-/// A question is repeated at most once in this time.
-const AGAIN: Duration = Duration::from_secs(1);
-/// Questions without an answer before what waits is given up.
-const TRIES: u8 = 5;
-/// A neighbour not heard of for so long is asked for again (ip_ire_arp_interval).
-const OLD: Duration = Duration::from_secs(1200);
+/// The timer that forgets silent neighbours; the others have an address for a tag.
+const SWEEP: u64 = 1 << 32;
+/// How often (ip_ire_timer_interval).
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 const REQUEST: u16 = 1;
 const REPLY: u16 = 2;
@@ -50,40 +49,26 @@ pub fn resolve<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32, mp: Msg) {
             .get(..6)
             .and_then(|b| b.try_into().ok())
     } else {
-        s.neighbours.get(&(out, next)).and_then(|n| n.mac)
+        s.neighbours.get((out, next)).and_then(|n| n.mac())
     };
     if let Some(mac) = known {
         // Known, but without a fast path header: ask for one once, and go the long way.
         let ill = s.ill(out).map(|i| (i.dlsap(&mac, SAP_IP as u16), i.wq));
-        let n = s.neighbours.entry((out, next)).or_default();
-        let first = n.tries != u8::MAX;
-        n.mac = Some(mac);
-        n.tries = u8::MAX;
-        n.since = now;
+        let (_, probe) = s.neighbours.learn((out, next), mac, now);
         let Some((dlsap, Some(wq))) = ill else {
             return q.discard(mp, "the interface is gone");
         };
-        if first {
+        if probe {
             q.putnext_of(wq, fast_path_probe(&dlsap));
         }
         return send_unitdata(q, out, &dlsap, mp);
     }
-    let n = s.neighbours.entry((out, next)).or_default();
-    let ask = n.tries == 0 || now >= n.since + AGAIN;
-    let full = if n.waiting.len() >= ARP_QUEUE {
-        n.waiting.pop_front()
-    } else {
-        None
-    };
-    n.waiting.push_back(mp);
-    if ask {
-        n.since = now;
-        n.tries = n.tries.saturating_add(1);
+    let waits = s.neighbours.wait((out, next), mp, now);
+    if let Some((mp, why)) = waits.dropped {
+        q.shared().mib.out_discards += 1;
+        q.discard(mp, why);
     }
-    if let Some(old) = full {
-        q.discard(old, "too many wait for ARP");
-    }
-    if ask {
+    if waits.ask {
         request(q, out, next);
     }
 }
@@ -109,11 +94,10 @@ fn send_arp<M: OnStack>(q: &mut Queue<'_, M>, arp: QRef, dlsap: &[u8], frame: &[
 
 /// Nobody answered: what waited is lost.
 fn give_up<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32) {
-    let Some(n) = q.shared().neighbours.get_mut(&(out, next)) else {
+    let Some(gone) = q.shared().neighbours.remove((out, next)) else {
         return;
     };
-    n.tries = 0;
-    for mp in std::mem::take(&mut n.waiting) {
+    for mp in gone.waiting {
         crate::icmp_out::error(q, out, &mp, 3, 1, 0);
         q.discard(mp, "no answer to ARP");
     }
@@ -166,6 +150,7 @@ pub struct Arp {
     ill: u32,
     step: Step,
     pending: Option<Msg>,
+    sweeping: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -192,6 +177,7 @@ impl Module for Arp {
             ill: NO_ILL,
             step: Step::Unnamed,
             pending: None,
+            sweeping: false,
         })
     }
 
@@ -202,6 +188,11 @@ impl Module for Arp {
         };
         if let Some(i) = q.shared().ill_mut(ill) {
             i.arp = None;
+        }
+        // Nobody is left who would ask again.
+        let unresolved = |n: &Neighbour| n.mac().is_none();
+        for mp in q.shared().neighbours.remove_where(ill, unresolved) {
+            q.discard(mp, "no answer to ARP");
         }
         match step {
             Step::Bound => {
@@ -220,22 +211,34 @@ impl Module for Arp {
         }
     }
 
-    /// Once a second: questions without an answer are asked again, or given up.
     fn timeout(q: &mut Queue<'_, Self>, tag: u64) {
-        let (ill, next) = (q.ptr().ill, tag as u32);
+        let ill = q.ptr().ill;
         let now = q.now();
-        let Some(n) = q.shared().neighbours.get_mut(&(ill, next)) else {
-            return;
-        };
-        if n.mac.is_some() || n.waiting.is_empty() {
+        let s = q.shared();
+        if tag == SWEEP {
+            let before = now.saturating_sub(s.params.arp_interval);
+            s.neighbours.sweep(ill, before);
+            let more = s.neighbours.sweepable(ill);
+            q.ptr().sweeping = false;
+            if more {
+                sweep_later(q);
+            }
             return;
         }
-        if n.tries >= TRIES {
-            return give_up(q, ill, next);
+        // Once a second: questions without an answer are asked again, or given up.
+        let next = tag as u32;
+        match s.neighbours.again((ill, next), now) {
+            Some(true) => request(q, ill, next),
+            Some(false) => give_up(q, ill, next),
+            None => {}
         }
-        n.tries += 1;
-        n.since = now;
-        request(q, ill, next);
+    }
+}
+
+/// Has the silent neighbours forgotten, by and by.
+fn sweep_later(q: &mut Queue<'_, Arp>) {
+    if !std::mem::replace(&mut q.ptr().sweeping, true) {
+        q.qtimeout(SWEEP_EVERY, SWEEP);
     }
 }
 
@@ -354,9 +357,9 @@ fn arp_input(q: &mut Queue<'_, Arp>, mut mp: Msg) {
     }
     let up = i.flags & iff::UP != 0;
     let for_us =
-        up && (target == i.addr || s.neighbours.get(&(at, target)).is_some_and(|n| n.published));
+        up && (target == i.addr || s.neighbours.get((at, target)).is_some_and(|n| n.published));
     // RFC 826: update who is known; who asks for us becomes known.
-    let known = s.neighbours.contains_key(&(at, sender));
+    let known = s.neighbours.get((at, sender)).is_some();
     if sender != 0 && (known || (for_us && op == REQUEST)) {
         learn(q, at, sender, mac, now);
     }
@@ -372,26 +375,15 @@ fn arp_input(q: &mut Queue<'_, Arp>, mut mp: Msg) {
 /// A neighbour's link address: kept, and what waited for it goes out.
 fn learn(q: &mut Queue<'_, Arp>, at: u32, addr: u32, mac: [u8; 6], now: Duration) {
     let s = q.shared();
-    let n = s.neighbours.entry((at, addr)).or_default();
-    if n.permanent {
-        return;
+    let (waiting, probe) = s.neighbours.learn((at, addr), mac, now);
+    let link = s.ill(at).map(|i| (i.dlsap(&mac, SAP_IP as u16), i.wq));
+    if let (true, Some((dlsap, Some(wq)))) = (probe, link) {
+        q.putnext_of(wq, fast_path_probe(&dlsap));
     }
-    let new = n.mac != Some(mac) || n.header.is_none() || now > n.since + OLD;
-    n.since = now;
-    n.mac = Some(mac);
-    n.tries = u8::MAX;
-    if !new {
-        return;
-    }
-    n.header = None;
-    let waiting = std::mem::take(&mut n.waiting);
-    let Some((dlsap, Some(wq))) = s.ill(at).map(|i| (i.dlsap(&mac, SAP_IP as u16), i.wq)) else {
-        return;
-    };
-    q.putnext_of(wq, fast_path_probe(&dlsap));
     for mp in waiting {
         crate::output::send(q, at, addr, mp);
     }
+    sweep_later(q);
 }
 
 /// `0:20:e:1:2:3`, as arp(1M) prints it.
@@ -403,27 +395,27 @@ pub fn mac_text(mac: &[u8]) -> String {
 }
 
 /// SIOCSARP, SIOCDARP from the outside: sets or removes an entry.
-pub(crate) fn set_entry(
-    s: &mut Stack,
+pub(crate) fn set_entry<M: OnStack>(
+    q: &mut Queue<'_, M>,
     at: u32,
     addr: u32,
     entry: Option<([u8; 6], bool, bool)>,
 ) -> Result<(), Errno> {
+    let now = q.now();
+    let all = &mut q.shared().neighbours;
     match entry {
-        None => s
-            .neighbours
-            .remove(&(at, addr))
-            .map(|_| ())
-            .ok_or(Errno::ENXIO),
+        None => {
+            let gone = all.remove((at, addr)).ok_or(Errno::ENXIO)?;
+            for mp in gone.waiting {
+                q.discard(mp, "its neighbour was deleted");
+            }
+        }
         Some((mac, permanent, published)) => {
-            let n = Neighbour {
-                mac: Some(mac),
-                permanent,
-                published,
-                ..Neighbour::default()
-            };
-            s.neighbours.insert((at, addr), n);
-            Ok(())
+            let n = Neighbour::by_hand(mac, permanent, published, now);
+            for mp in all.put((at, addr), n) {
+                crate::output::send(q, at, addr, mp);
+            }
         }
     }
+    Ok(())
 }

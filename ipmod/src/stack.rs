@@ -8,24 +8,23 @@
 //! Spec: ip(7P); the reference's ip-tpi sections 1, 6, 7.
 //! Differs: one address per link; Solaris has logical units (le0:1).
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
-use streams::{Msg, QRef};
+use streams::QRef;
 
 use crate::icmp::RateLimit;
 use crate::ill::Ill;
 use crate::ire::{Ire, IreId, IreKind, IreTable};
 use crate::mib::Mib;
+use crate::neighbour::Neighbours;
+use crate::pmtu::PathMtus;
 use crate::reassemble::Reassembly;
 
 /// No interface.
 pub const NO_ILL: u32 = u32::MAX;
 /// Destinations remembered with their routes.
 const CACHED: usize = 256;
-/// Datagrams that wait for one neighbour's address.
-pub const ARP_QUEUE: usize = 8;
 
 /// A stream that receives a protocol's datagrams (T_BIND_REQ on /dev/ip).
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +60,8 @@ pub struct Params {
     pub mask_broadcast: bool,
     /// `ip_icmp_return_data_bytes`.
     pub return_data: usize,
+    /// `ip_ire_arp_interval`: a neighbour not heard of for so long is forgotten.
+    pub arp_interval: Duration,
 }
 
 impl Default for Params {
@@ -75,27 +76,9 @@ impl Default for Params {
             timestamp_broadcast: false,
             mask_broadcast: false,
             return_data: crate::icmp::QUOTE,
+            arp_interval: Duration::from_secs(1200),
         }
     }
-}
-
-/// A neighbour on a broadcast link.
-#[derive(Default)]
-pub struct Neighbour {
-    /// The link header to put in front, once the address is known.
-    pub header: Option<Vec<u8>>,
-    /// Its link address.
-    pub mac: Option<[u8; 6]>,
-    /// What waits for it.
-    pub waiting: VecDeque<Msg>,
-    /// When it was last asked for, or heard of.
-    pub since: Duration,
-    /// Questions asked without an answer.
-    pub tries: u8,
-    /// Set by hand (SIOCSARP).
-    pub permanent: bool,
-    /// We answer for it (proxy ARP).
-    pub published: bool,
 }
 
 /// A UDP port and the stream bound to it.
@@ -114,7 +97,7 @@ pub struct Stack {
     /// The routes.
     pub ires: IreTable,
     /// Neighbours, by interface and address.
-    pub neighbours: FxHashMap<(u32, u32), Neighbour>,
+    pub neighbours: Neighbours,
     /// Who receives which protocol.
     pub subscribers: Vec<Subscriber>,
     /// UDP ports.
@@ -131,8 +114,8 @@ pub struct Stack {
     pub icmp_limit: RateLimit,
     /// Tunnels entered on this stack of calls.
     pub nested: u32,
-    /// Path MTUs learned (RFC 1191): destination to MTU and when.
-    pub path_mtu: FxHashMap<u32, (u32, Duration)>,
+    /// Path MTUs that routers have told.
+    pub path_mtu: PathMtus,
     /// Destinations looked up lately, each while the table has this generation.
     cache: Box<[(u64, u32, IreId); CACHED]>,
     /// Last anonymous port given.
@@ -144,7 +127,7 @@ impl Default for Stack {
         let mut s = Stack {
             ills: Vec::new(),
             ires: IreTable::new(),
-            neighbours: FxHashMap::default(),
+            neighbours: Neighbours::default(),
             subscribers: Vec::new(),
             ports: FxHashMap::default(),
             mib: Mib::default(),
@@ -153,7 +136,7 @@ impl Default for Stack {
             reassembly: Reassembly::default(),
             icmp_limit: RateLimit::default(),
             nested: 0,
-            path_mtu: FxHashMap::default(),
+            path_mtu: PathMtus::default(),
             cache: Box::new([(u64::MAX, 0, 0); CACHED]),
             last_port: 32767,
         };

@@ -395,3 +395,67 @@ fn parameters_have_ranges_and_reports_are_read_only() {
     assert_eq!(plumb::nd_set(&p, "ip_mib", "1"), Err(Errno::EACCES));
     assert_eq!(plumb::nd_set(&p, "ip_no", "1"), Err(Errno::ENOENT));
 }
+
+#[test]
+fn a_silent_neighbour_is_forgotten_after_twenty_minutes() {
+    // ip_ire_arp_interval, ip-tpi.md 8.3; RFC 1122 2.3.2.1
+    let w = Wire::default();
+    let ((ka, a), (kb, b)) = (host(1, &[&w]), host(2, &[&w]));
+    up(&a, 0, "10.0.0.1", "255.255.255.0");
+    up(&b, 0, "10.0.0.2", "255.255.255.0");
+    let by_hand = ip("10.0.0.7");
+    plumb::arp_set(&a, by_hand, Some([9; 6]), true, false).expect("arp -s");
+    let fd = udp(&a, "0.0.0.0", 1000);
+    send(&a, fd, "10.0.0.2", 2000, b"hello");
+    settle(&[&ka, &kb]);
+    let known = |who: &str| {
+        let all = plumb::arp_table(&a).expect("arp");
+        all.iter()
+            .any(|e| e.addr == ip(who) && e.mac != "incomplete")
+    };
+    assert!(known("10.0.0.2") && known("10.0.0.7"));
+    ka.advance(std::time::Duration::from_secs(1199));
+    assert!(known("10.0.0.2"));
+    ka.advance(std::time::Duration::from_secs(62));
+    assert!(!known("10.0.0.2") && known("10.0.0.7"));
+}
+
+#[test]
+fn a_router_tells_the_path_mtu_and_it_is_kept_to() {
+    // RFC 1191; ip-tpi.md 2.2 and 3: with DF the sender hears, without it goes in pieces
+    let [(ka, a), (kr, r), (kb, b)] = row();
+    plumb::set_mtu(&r, "le1", 600).expect("mtu");
+    let fd = udp(&a, "0.0.0.0", 1000);
+    let to = udp(&b, "0.0.0.0", 2000);
+    let probe = |frag: u16, size: usize| {
+        raw(
+            &a,
+            &datagram("10.0.1.1", "10.0.2.1", frag, &[], &vec![5; size]),
+        );
+        settle(&[&ka, &kr, &kb]);
+    };
+    probe(ipmod::wire::IP_DF, 1000);
+    assert_eq!(
+        plumb::nd_get(&a, "ip_pmtu_status").as_deref(),
+        Ok("10.0.2.1 600\n")
+    );
+    assert_eq!(counter(&r, "ipFragFails"), 1);
+    let err = a.getmsg(fd, 64, 100, false).expect("T_UDERROR_IND").ctl;
+    let err = err.expect("control part");
+    assert_eq!(err[20..24], 97u32.to_ne_bytes(), "EMSGSIZE");
+    // the second is refused here already
+    probe(ipmod::wire::IP_DF, 1000);
+    assert_eq!(
+        (counter(&r, "ipFragFails"), counter(&a, "ipFragFails")),
+        (1, 1)
+    );
+    // the third is cut here: the router has nothing to cut
+    probe(0, 1000);
+    assert_eq!((counter(&a, "ipFragOKs"), counter(&r, "ipFragOKs")), (1, 0));
+    let got = b.getmsg(to, 64, 2000, false).expect("a datagram").data;
+    assert_eq!(got, Some(vec![5; 1000]));
+    // ten minutes later it is tried again
+    ka.advance(std::time::Duration::from_secs(600));
+    probe(ipmod::wire::IP_DF, 1000);
+    assert_eq!(counter(&r, "ipFragFails"), 2);
+}

@@ -410,7 +410,8 @@ impl Domain {
     /// The queue at the far end downstream of a write queue: the driver's.
     pub(crate) fn bottom(&self, idx: u32) -> u32 {
         let mut at = idx | 1;
-        while self.slot(at).next != NONE && !self.slot(self.slot(at).next).has(flag::QHEAD) {
+        // The write side of a pipe or FIFO goes on as a read side.
+        while self.slot(at).next != NONE && self.slot(at).next & 1 == 1 {
             at = self.slot(at).next;
         }
         at

@@ -8,9 +8,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::domain::{Domain, DomainCell};
+use crate::fifo::Ends;
 use crate::kernel::Env;
 
 /// An open stream. It stays open as long as a file or a link refers to it.
@@ -27,6 +28,8 @@ pub(crate) struct Stream {
     pub path: String,
     /// Files and links that keep it open.
     pub refs: AtomicU32,
+    /// Who has it open, if it is a FIFO.
+    pub fifo: Option<Ends>,
 }
 
 impl Stream {
@@ -44,6 +47,8 @@ pub(crate) struct File {
     pub flags: AtomicU32,
     /// Descriptors and passed references.
     pub refs: AtomicU32,
+    /// It has been somebody's descriptor: a passed file has arrived (connld(7M)).
+    pub received: AtomicBool,
 }
 
 impl File {
@@ -63,12 +68,28 @@ pub struct FileRef {
 impl FileRef {
     pub(crate) fn new(stream: Arc<Stream>, flags: u32) -> FileRef {
         stream.refs.fetch_add(1, Ordering::AcqRel);
-        let (flags, refs) = (AtomicU32::new(flags), AtomicU32::new(1));
+        FileRef::counted(stream, flags)
+    }
+
+    /// A file of a stream that may be closing: `None` if it is.
+    pub(crate) fn of_live(stream: &Arc<Stream>, flags: u32) -> Option<FileRef> {
+        let one_more = |n| if n == 0 { None } else { Some(n + 1) };
+        let refs = &stream.refs;
+        refs.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more)
+            .ok()?;
+        Some(FileRef::counted(stream.clone(), flags))
+    }
+
+    fn counted(stream: Arc<Stream>, flags: u32) -> FileRef {
+        if let Some(ends) = &stream.fifo {
+            ends.opened(flags);
+        }
         FileRef {
             file: Arc::new(File {
                 stream,
-                flags,
-                refs,
+                flags: AtomicU32::new(flags),
+                refs: AtomicU32::new(1),
+                received: AtomicBool::new(false),
             }),
             released: false,
         }
@@ -77,15 +98,34 @@ impl FileRef {
     /// Lets go of the reference; returns the stream if nothing refers to it any more.
     pub(crate) fn release(mut self) -> Option<Arc<Stream>> {
         self.released = true;
-        self.let_go()
+        let gone = self.let_go()?;
+        if gone.last {
+            return Some(gone.stream);
+        }
+        gone.stream.ends_changed();
+        None
     }
 
-    fn let_go(&self) -> Option<Arc<Stream>> {
-        if self.file.refs.fetch_sub(1, Ordering::AcqRel) != 1 {
+    /// `None`: others refer to the file.
+    fn let_go(&self) -> Option<Gone> {
+        let file = &self.file;
+        if file.refs.fetch_sub(1, Ordering::AcqRel) != 1 {
             return None;
         }
-        self.file.stream.unref()
+        if let Some(ends) = &file.stream.fifo {
+            ends.closed(file.flags());
+        }
+        let last = file.stream.unref().is_some();
+        let stream = file.stream.clone();
+        Some(Gone { stream, last })
     }
+}
+
+/// A file that nobody refers to any more.
+struct Gone {
+    stream: Arc<Stream>,
+    /// Nothing else has the stream open.
+    last: bool,
 }
 
 impl Stream {
@@ -110,10 +150,12 @@ impl Drop for FileRef {
         if self.released {
             return;
         }
-        if let Some(stream) = self.let_go() {
+        if let Some(gone) = self.let_go()
+            && (gone.last || gone.stream.fifo.is_some())
+        {
             // We may be inside the domain: somebody outside closes it.
-            let env = stream.env.clone();
-            env.graves.lock().push(stream);
+            let env = gone.stream.env.clone();
+            env.graves.lock().push(gone.stream);
             env.pump.wake();
         }
     }

@@ -22,6 +22,7 @@ use crate::head::link::Links;
 use crate::intr::{Doorbell, Pump, Watch};
 use crate::message::Cred;
 use crate::module::Module;
+use crate::names::Names;
 use crate::process::Process;
 use crate::queue::flag;
 use crate::registry::{ModInfoRow, Node, Registry, State};
@@ -48,6 +49,7 @@ pub(crate) struct Env {
     /// Every open stream, for `show`.
     pub streams: Mutex<BTreeMap<u32, Weak<Stream>>>,
     pub links: Mutex<Links>,
+    pub names: Mutex<Names>,
     /// Streams whose last file went away inside a domain and wait to be closed.
     pub graves: Mutex<Vec<Arc<Stream>>>,
     /// A domain without queues: the timers of poll(2).
@@ -119,6 +121,10 @@ impl Env {
             let Some(stream) = self.graves.lock().pop() else {
                 return;
             };
+            if stream.refs.load(Ordering::Acquire) > 0 {
+                stream.ends_changed(); // a FIFO that others have open
+                continue;
+            }
             let _ = self.block_on(async {
                 stream.close_now().await;
                 Ok(())
@@ -248,6 +254,7 @@ impl Kernel {
             devices: Mutex::default(),
             streams: Mutex::default(),
             links: Mutex::default(),
+            names: Mutex::default(),
             graves: Mutex::default(),
             sleepers: OnceLock::new(),
             pump: Pump::new()?,

@@ -46,6 +46,7 @@ pub(crate) fn pipe(env: &Arc<Env>) -> (FileRef, FileRef) {
             minor: 0,
             path: "pipe".to_owned(),
             refs: AtomicU32::new(0),
+            fifo: None,
         });
         env.streams.lock().insert(id, Arc::downgrade(&stream));
         FileRef::new(stream, oflag::O_RDWR)

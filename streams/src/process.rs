@@ -193,12 +193,18 @@ impl Process {
         if at == files.len() {
             files.push(None);
         }
+        let arrived = !file.file.received.swap(true, Ordering::AcqRel);
+        let stream = file.file.stream.clone();
         files[at] = Some(file);
+        drop(files);
+        if arrived && stream.major.is_none() {
+            stream.with(|dom| dom.wake_head(stream.head)); // an open of connld(7M) waits
+        }
         Ok(at as i32)
     }
 
     /// Lets go of a file, closing the stream if that was the last reference.
-    fn let_go(&self, file: FileRef) {
+    pub(crate) fn let_go(&self, file: FileRef) {
         let flags = file.file.flags();
         if let Some(stream) = file.release() {
             let _ = self.env.block_on(async {

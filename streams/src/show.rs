@@ -67,7 +67,7 @@ pub(crate) fn stacks(env: &Arc<Env>) -> Vec<StackView> {
         let modules = s.with(|dom| {
             let mut v = Vec::new();
             let mut at = dom.slot(s.head | 1).next;
-            while at != NONE && dom.slot(at).stream == s.id && !dom.slot(at).has(flag::QHEAD) {
+            while at != NONE && at & 1 == 1 {
                 let (r, w) = (dom.slot(at & !1), dom.slot(at | 1));
                 v.push(ModuleView {
                     name: w.name.to_owned(),

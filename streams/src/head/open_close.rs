@@ -30,6 +30,10 @@ pub(crate) async fn open(
     path: &str,
     flags: u32,
 ) -> Result<FileRef, Errno> {
+    let path = &*crate::names::resolve(env, path)?;
+    if let Some(r) = crate::names::open(env, caller, path, flags).await {
+        return r;
+    }
     let (node, entry) = {
         let reg = env.registry.read();
         let node = *reg.nodes.get(path).ok_or(Errno::ENOENT)?;
@@ -110,6 +114,7 @@ async fn first_open(
         minor,
         path: path.to_owned(),
         refs: AtomicU32::new(0),
+        fifo: None,
     });
     // 8.4: a driver may choose its minor, never another major.
     let opened = match how.major == node.major {
@@ -189,8 +194,12 @@ pub(crate) async fn wait_opened(
     r
 }
 
-/// A further open of a minor that is open (8.2).
-async fn reopen(stream: &Arc<Stream>, caller: &Caller, flags: u32) -> Result<FileRef, Errno> {
+/// A further open of a stream that is open (8.2).
+pub(crate) async fn reopen(
+    stream: &Arc<Stream>,
+    caller: &Caller,
+    flags: u32,
+) -> Result<FileRef, Errno> {
     let file = FileRef::new(stream.clone(), flags);
     let (major, minor, cred) = (stream.major.unwrap_or(0), stream.minor, caller.cred);
     let r = stream
@@ -213,7 +222,8 @@ async fn reopen(stream: &Arc<Stream>, caller: &Caller, flags: u32) -> Result<Fil
                     return Poll::Pending;
                 }
                 let mut at = dom.slot(head + 1).next;
-                while at != NONE {
+                // A pipe's or FIFO's write side goes on as a read side.
+                while at != NONE && at & 1 == 1 {
                     let s = dom.slot(at);
                     let is_drv = s.has(flag::QISDRV);
                     let (f, name, next) = (s.ops.reopen, s.name, s.next);
@@ -231,7 +241,7 @@ async fn reopen(stream: &Arc<Stream>, caller: &Caller, flags: u32) -> Result<Fil
                     at = next;
                 }
                 if let Some(h) = dom.head(head) {
-                    h.hup = false;
+                    h.hup &= h.is_pipe; // there it is the other end that is missing
                 }
                 Poll::Ready(Ok(()))
             },
@@ -353,7 +363,10 @@ impl Domain {
     /// (a module) or is freed (a driver), its queues are gone (qprocsoff(9F)).
     pub(crate) fn detach(&mut self, pair: u32) {
         let (r, w) = (pair, pair + 1);
-        let (up, down) = (self.slot(r).next, self.slot(w).next);
+        let (up, mut down) = (self.slot(r).next, self.slot(w).next);
+        if down == r {
+            down = up; // the lowest of a FIFO: who is above meets himself
+        }
         if down != NONE {
             // The queue below put to us; now it puts to who was above.
             self.slot_mut(down ^ 1).next = up;

@@ -176,7 +176,7 @@ impl Stream {
         self.with(|dom| {
             let mut v = Vec::new();
             let mut at = dom.slot(self.head + 1).next;
-            while at != NONE && !dom.slot(at).has(flag::QHEAD) && dom.slot(at).stream == self.id {
+            while at != NONE && at & 1 == 1 {
                 v.push(dom.slot(at).name.to_owned());
                 at = dom.slot(at).next;
             }
@@ -211,11 +211,14 @@ impl Domain {
 
     /// Puts a pair between a head and what is below it.
     pub(crate) fn attach_under(&mut self, head: u32, pair: u32) {
-        let below = self.slot(head + 1).next;
+        let mut below = self.slot(head + 1).next;
+        if below == head {
+            below = pair; // a FIFO: the module's write side feeds its own read side
+        }
         self.slot_mut(pair + 1).next = below;
         self.slot_mut(head + 1).next = pair + 1;
         self.slot_mut(pair).next = head;
-        if below != NONE {
+        if below != NONE && below != pair {
             self.slot_mut(below ^ 1).next = pair;
         }
     }

@@ -1,6 +1,7 @@
 //! The modules that come with the framework; one line each to know them.
 
 pub mod bufmod;
+pub mod connld;
 pub mod faulty;
 pub mod nullmod;
 pub mod pfmod;
@@ -17,6 +18,7 @@ use crate::{Errno, Kernel};
 /// EEXIST: one of the names is taken.
 pub fn register(kernel: &Kernel) -> Result<(), Errno> {
     kernel.add_mod::<bufmod::BufMod>()?;
+    kernel.add_mod::<connld::ConnLd>()?;
     kernel.add_mod::<faulty::Faulty>()?;
     kernel.add_mod::<nullmod::NullMod>()?;
     kernel.add_mod::<pfmod::PfMod>()?;

@@ -35,7 +35,7 @@ pub(crate) fn wput(q: &mut Queue<'_, Ip>, mp: Msg) {
                 _ => ioctl::client_ioctl(q, mp),
             }
         }
-        MsgType::IocData => q.iocnak(mp, Errno::EINVAL),
+        MsgType::IocData => ioctl::client_ioctl(q, mp),
         MsgType::Flush => q.flush_driver(mp),
         _ => q.discard(mp, "not for ip"),
     }

@@ -6,18 +6,19 @@
 //! ```
 //!
 //! Spec: if(7P), routing(7P), arp(7P), ndd(1M); numbers and structures of sys/sockio.h.
-//! Kept: numbers, layouts, errors, who may.
-//! Differs: only the I_STR form; the transparent form is refused with EINVAL.
+//! Kept: numbers, layouts, errors, who may; both forms, I_STR and transparent
+//! (transparent.rs).
+//! Differs: SIOCGIFCONF as an I_STR answers with the list itself.
 
 use streams::prelude::*;
 
 use crate::ill::{Dl, IP_MIN_MTU, iff};
 use crate::ire::{Ire, IreKind, RTF_BLACKHOLE, RTF_GATEWAY, RTF_HOST, RTF_REJECT, RTF_UP};
 use crate::module::{Ip, OnStack, bring_up_at, name_ill};
-use crate::resolve;
 use crate::stack::Stack;
 use crate::tpi::{sockaddr, sockaddr_bytes};
 use crate::wire::class_mask;
+use crate::{resolve, transparent};
 
 macro_rules! numbers {
     ($($(#[$d:meta])* $name:ident = $v:literal;)*) => { $($(#[$d])* pub const $name: i32 = $v as u32 as i32;)* };
@@ -106,56 +107,32 @@ pub fn ifreq(name: &str, union: &[u8]) -> Vec<u8> {
     b
 }
 
-/// M_IOCTL on an interface stream that is not linked yet.
+/// M_IOCTL or M_IOCDATA on an interface stream that is not linked yet.
 pub(crate) fn module_ioctl(q: &mut Queue<'_, Ip>, ill: u32, mut mp: Msg) {
-    let cmd = mp.ioc().map_or(0, |i| i.cmd);
+    let cmd = mp.ioctl_cmd().unwrap_or(0);
+    let ours = matches!(cmd, IF_UNITSEL | SIOCSLIFNAME | SIOCGIFFLAGS);
+    if ours && (mp.is_transparent() || mp.ty() == MsgType::IocData) {
+        let fetched = match mp.ty() {
+            MsgType::IocData => transparent::resume(q, mp),
+            _ => transparent::start(q, mp),
+        };
+        let Some(f) = fetched else { return };
+        if cmd != SIOCGIFFLAGS {
+            return name(q, ill, f.mp, cmd, f.cred, &f.data);
+        }
+        return match q.shared().ill(ill) {
+            Some(i) => {
+                let out = ifreq(&i.name, &i.flags.to_ne_bytes());
+                transparent::answer(q, f, &out);
+            }
+            None => q.iocnak(f.mp, Errno::ENXIO),
+        };
+    }
     let data = mp.cont().map(Msg::to_vec).unwrap_or_default();
     match cmd {
         IF_UNITSEL | SIOCSLIFNAME => {
-            if let Err(e) = Queue::<Ip>::cred(&mp).require_priv() {
-                return q.iocnak(mp, e);
-            }
-            let driver = q.driver_name();
-            let s = q.shared();
-            if s.ill(ill).is_none_or(|i| !i.name.is_empty()) {
-                return q.iocnak(mp, Errno::EALREADY);
-            }
-            let named = if cmd == IF_UNITSEL {
-                <[u8; 4]>::try_from(&data[..])
-                    .map_err(|_| Errno::EINVAL)
-                    .map(|p| match u32::from_ne_bytes(p) {
-                        u32::MAX => {
-                            let free =
-                                (0..).find(|n| s.ill_named(&format!("{driver}{n}")).is_none());
-                            free.unwrap_or(0)
-                        }
-                        n => n,
-                    })
-                    .map(|ppa| (format!("{driver}{ppa}"), ppa))
-            } else {
-                let name = name_of(&data);
-                let digits = name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-                match name[digits..].parse::<u32>() {
-                    Ok(ppa) if digits > 0 => Ok((name, ppa)),
-                    _ => Err(Errno::EINVAL),
-                }
-            };
-            let (name, ppa) = match named {
-                Ok(n) => n,
-                Err(e) => return q.iocnak(mp, e),
-            };
-            if s.ill_named(&name).is_some() {
-                return q.iocnak(mp, Errno::EEXIST);
-            }
-            mp.take_cont();
-            let me = q.wr().qref();
-            if let Some(i) = q.shared().ill_mut(ill) {
-                i.name = name;
-                i.ppa = ppa;
-                i.error = None;
-                i.pending = Some((mp, me));
-            }
-            name_ill(q, ill);
+            let cred = Queue::<Ip>::cred(&mp);
+            name(q, ill, mp, cmd, cred, &data);
         }
         SIOCGIFFLAGS => {
             let Some(i) = q.shared().ill(ill) else {
@@ -165,16 +142,73 @@ pub(crate) fn module_ioctl(q: &mut Queue<'_, Ip>, ill: u32, mut mp: Msg) {
             mp.set_cont(Some(Msg::data(&out)));
             q.iocack(mp, 0);
         }
+        _ if mp.ty() == MsgType::IocData => q.putnext(mp),
         // 1: other SIOC* are refused here; what is not IP's goes on down.
         _ if matches!((cmd as u32 >> 8) & 0xff, 0x69 | 0x72) => q.iocnak(mp, Errno::EINVAL),
         _ => q.putnext(mp),
     }
 }
 
-/// M_IOCTL on a client stream.
+/// IF_UNITSEL and SIOCSLIFNAME: names the interface, and asks the provider about it.
+fn name(q: &mut Queue<'_, Ip>, ill: u32, mut mp: Msg, cmd: i32, cred: Cred, data: &[u8]) {
+    if let Err(e) = cred.require_priv() {
+        return q.iocnak(mp, e);
+    }
+    let driver = q.driver_name();
+    let s = q.shared();
+    if s.ill(ill).is_none_or(|i| !i.name.is_empty()) {
+        return q.iocnak(mp, Errno::EALREADY);
+    }
+    let named = if cmd == IF_UNITSEL {
+        <[u8; 4]>::try_from(data)
+            .map_err(|_| Errno::EINVAL)
+            .map(|p| match u32::from_ne_bytes(p) {
+                u32::MAX => {
+                    let free = (0..).find(|n| s.ill_named(&format!("{driver}{n}")).is_none());
+                    free.unwrap_or(0)
+                }
+                n => n,
+            })
+            .map(|ppa| (format!("{driver}{ppa}"), ppa))
+    } else {
+        let name = name_of(data);
+        let digits = name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        match name[digits..].parse::<u32>() {
+            Ok(ppa) if digits > 0 => Ok((name, ppa)),
+            _ => Err(Errno::EINVAL),
+        }
+    };
+    let (name, ppa) = match named {
+        Ok(n) => n,
+        Err(e) => return q.iocnak(mp, e),
+    };
+    if s.ill_named(&name).is_some() {
+        return q.iocnak(mp, Errno::EEXIST);
+    }
+    mp.take_cont();
+    let me = q.wr().qref();
+    if let Some(i) = q.shared().ill_mut(ill) {
+        i.name = name;
+        i.ppa = ppa;
+        i.error = None;
+        i.pending = Some((mp, me));
+    }
+    name_ill(q, ill);
+}
+
+/// M_IOCTL or M_IOCDATA on a client stream.
 pub(crate) fn client_ioctl<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
-    if mp.ioc().is_some_and(|i| i.count == TRANSPARENT) {
-        return q.iocnak(mp, Errno::EINVAL);
+    if mp.is_transparent() || mp.ty() == MsgType::IocData {
+        let fetched = match mp.ty() {
+            MsgType::IocData => transparent::resume(q, mp),
+            _ => transparent::start(q, mp),
+        };
+        let Some(f) = fetched else { return };
+        return match run(q, f.cmd, f.cred, &f.data) {
+            Ok(Done::Data(out)) => transparent::answer(q, f, &out),
+            Ok(Done::BringUp(at)) => bring_up(q, at, f.mp),
+            Err(e) => q.iocnak(f.mp, e),
+        };
     }
     let cmd = mp.ioc().map_or(0, |i| i.cmd);
     let cred = Queue::<M>::cred(&mp);
@@ -184,20 +218,23 @@ pub(crate) fn client_ioctl<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
             mp.set_cont((!out.is_empty()).then(|| Msg::data(&out)));
             q.iocack(mp, 0);
         }
-        Ok(Done::BringUp(at)) => {
-            // The answer comes when the provider has answered.
-            mp.take_cont();
-            let me = q.wr().qref();
-            let Some(wq) = q.shared().ill_mut(at).and_then(|i| {
-                i.pending = Some((mp, me));
-                i.wq
-            }) else {
-                return;
-            };
-            bring_up_at(q, wq, at);
-        }
+        Ok(Done::BringUp(at)) => bring_up(q, at, mp),
         Err(e) => q.iocnak(mp, e),
     }
+}
+
+/// The answer comes when the provider has answered.
+fn bring_up<M: OnStack>(q: &mut Queue<'_, M>, at: u32, mut mp: Msg) {
+    mp.take_cont();
+    let me = q.wr().qref();
+    let Some(i) = q.shared().ill_mut(at) else {
+        return q.iocnak(mp, Errno::ENXIO);
+    };
+    let Some(wq) = i.wq else {
+        return q.iocnak(mp, Errno::ENXIO);
+    };
+    i.pending = Some((mp, me));
+    bring_up_at(q, wq, at);
 }
 
 enum Done {

@@ -42,6 +42,7 @@ mod forward;
 mod icmp_in;
 mod ndd;
 mod source_route;
+mod transparent;
 
 pub use module::Ip;
 pub use resolve::Arp;

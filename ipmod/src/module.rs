@@ -208,7 +208,7 @@ fn wput(q: &mut Queue<'_, Ip>, mp: Msg) {
     match *q.ptr() {
         Ip::Driver => driver::wput(q, mp),
         Ip::Module { ill } => match mp.ty() {
-            MsgType::Ioctl => ioctl::module_ioctl(q, ill, mp),
+            MsgType::Ioctl | MsgType::IocData => ioctl::module_ioctl(q, ill, mp),
             _ => q.putnext(mp),
         },
     }
@@ -389,7 +389,7 @@ fn finish(q: &mut Queue<'_, Ip>, ill: u32, error: Option<Errno>) {
         return;
     };
     let naming = matches!(
-        mp.ioc().map(|i| i.cmd),
+        mp.ioctl_cmd(),
         Some(ioctl::IF_UNITSEL | ioctl::SIOCSLIFNAME)
     );
     if error.is_some() && naming {

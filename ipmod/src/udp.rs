@@ -80,7 +80,7 @@ fn wput(q: &mut Queue<'_, Udp>, mp: Msg) {
                 _ => ioctl::client_ioctl(q, mp),
             }
         }
-        MsgType::IocData => q.iocnak(mp, Errno::EINVAL),
+        MsgType::IocData => ioctl::client_ioctl(q, mp),
         MsgType::Flush => q.flush_driver(mp),
         _ => q.discard(mp, "not for udp"),
     }

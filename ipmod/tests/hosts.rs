@@ -459,3 +459,78 @@ fn a_router_tells_the_path_mtu_and_it_is_kept_to() {
     probe(ipmod::wire::IP_DF, 1000);
     assert_eq!(counter(&r, "ipFragFails"), 2);
 }
+
+#[test]
+fn every_ioctl_works_in_its_transparent_form_too() {
+    // ip-tpi.md 5.3 "form"; the C programs' way: ioctl(fd, SIOCGIFADDR, &ifreq)
+    use ipmod::ioctl::{self as io, ifreq, name_of};
+    use streams::{Ioctl, sys::USER_BASE};
+    let raw = |p: &Process, fd, cmd, mem: &[u8]| {
+        let mem = mem.to_vec();
+        let arg = USER_BASE;
+        p.ioctl(fd, Ioctl::Raw { cmd, arg, mem }).map(|r| r.data)
+    };
+    let w = Wire::default();
+    let (k, p) = host(1, &[&w]);
+    // plumbing: IF_UNITSEL and SIOCGIFFLAGS on the interface stream
+    let dev = p.open("/dev/le", oflag::O_RDWR).expect("open");
+    p.push(dev, "ip").expect("push");
+    raw(&p, dev, io::IF_UNITSEL, &0u32.to_ne_bytes()).expect("IF_UNITSEL");
+    assert_eq!(raw(&p, dev, io::IF_UNITSEL, &[0; 4]), Err(Errno::EALREADY));
+    let flags = raw(&p, dev, io::SIOCGIFFLAGS, &ifreq("", &[])).expect("flags");
+    assert_eq!(name_of(&flags), "le0");
+    assert_eq!(
+        raw(&p, dev, io::SIOCGIFMTU, &ifreq("", &[])),
+        Err(Errno::EINVAL)
+    );
+    let mux = p.open("/dev/udp", oflag::O_RDWR).expect("open");
+    p.ioctl(mux, Ioctl::Plink(dev)).expect("I_PLINK");
+    // configuring: on a client stream
+    let addr = tpi::sockaddr_bytes(0, ip("10.0.0.1").into());
+    raw(&p, mux, io::SIOCSIFADDR, &ifreq("le0", &addr)).expect("address");
+    raw(&p, mux, io::SIOCSIFFLAGS, &ifreq("le0", &[1, 0])).expect("up");
+    let got = raw(&p, mux, io::SIOCGIFADDR, &ifreq("le0", &[])).expect("get");
+    assert_eq!(got[16..32], addr);
+    assert_eq!(plumb::flags(&p, "le0").map(|f| f & 0x41), Ok(0x41));
+    assert_eq!(
+        raw(&p, mux, io::SIOCGIFNUM, &[0; 4]),
+        Ok(2u32.to_ne_bytes().to_vec())
+    );
+    let gw = io::rtentry(0, 0, ip("10.0.0.9").into(), 0);
+    raw(&p, mux, io::SIOCADDRT, &gw).expect("route");
+    assert_eq!(raw(&p, mux, io::SIOCADDRT, &gw), Err(Errno::EEXIST));
+    // ifconf: the list goes elsewhere than its length, cut to whole ifreqs
+    for (room, fits) in [(200u32, 64u32), (64, 64), (63, 32), (31, 0)] {
+        let mut mem = vec![0; 256];
+        mem[..4].copy_from_slice(&room.to_ne_bytes());
+        mem[4..8].copy_from_slice(&(USER_BASE as u32 + 16).to_ne_bytes());
+        let got = raw(&p, mux, io::SIOCGIFCONF, &mem).expect("ifconf");
+        assert_eq!(got[..4], fits.to_ne_bytes());
+        let names: Vec<_> = got[16..].chunks(32).map(name_of).collect();
+        let all = ["lo0", "le0"];
+        assert_eq!(
+            names[..2],
+            if fits == 64 {
+                all
+            } else if fits == 32 {
+                ["lo0", ""]
+            } else {
+                ["", ""]
+            }
+        );
+    }
+    // errors: memory that is not there, who may not, ndd (I_STR only), no such thing
+    assert_eq!(raw(&p, mux, io::SIOCGIFADDR, &[0; 8]), Err(Errno::EFAULT));
+    assert_eq!(
+        raw(&p, mux, io::SIOCGIFADDR, &ifreq("le9", &[])),
+        Err(Errno::ENXIO)
+    );
+    assert_eq!(raw(&p, mux, io::ND_GET, &[0; 64]), Err(Errno::EINVAL));
+    let user = k.process(Cred::user(100));
+    let fd = user.open("/dev/udp", oflag::O_RDWR).expect("open");
+    assert_eq!(
+        raw(&user, fd, io::SIOCSIFADDR, &ifreq("le0", &addr)),
+        Err(Errno::EPERM)
+    );
+    assert!(raw(&user, fd, io::SIOCGIFADDR, &ifreq("le0", &[])).is_ok());
+}

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::autopush::AutoPush;
 use crate::clock::Clock;
 use crate::domain::DomainCell;
 use crate::errno::Errno;
@@ -50,6 +51,7 @@ pub(crate) struct Env {
     pub streams: Mutex<BTreeMap<u32, Weak<Stream>>>,
     pub links: Mutex<Links>,
     pub names: Mutex<Names>,
+    pub autopush: Mutex<AutoPush>,
     /// Streams whose last file went away inside a domain and wait to be closed.
     pub graves: Mutex<Vec<Arc<Stream>>>,
     /// A domain without queues: the timers of poll(2).
@@ -255,6 +257,7 @@ impl Kernel {
             streams: Mutex::default(),
             links: Mutex::default(),
             names: Mutex::default(),
+            autopush: Mutex::default(),
             graves: Mutex::default(),
             sleepers: OnceLock::new(),
             pump: Pump::new()?,
@@ -370,6 +373,14 @@ impl Kernel {
         let mut reg = self.env.registry.write();
         let major = reg.major(driver).ok_or(Errno::ENXIO)?;
         reg.mknod(path, Node { major, minor })
+    }
+    /// Removes a device node.
+    ///
+    /// # Errors
+    /// ENOENT: there is none.
+    pub fn rmnod(&self, path: &str) -> Result<(), Errno> {
+        let gone = self.env.registry.write().nodes.remove(path);
+        gone.map(|_| ()).ok_or(Errno::ENOENT)
     }
     /// The major number of a driver.
     pub fn major(&self, driver: &str) -> Option<u32> {

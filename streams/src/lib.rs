@@ -51,6 +51,7 @@ mod registry;
 mod sched;
 mod show;
 
+pub mod autopush;
 pub mod drivers;
 pub mod message;
 pub mod modules;

@@ -5,6 +5,7 @@ pub mod echo;
 pub mod looping;
 pub mod mux;
 pub mod nuls;
+pub mod sad;
 
 use crate::{Errno, Kernel};
 
@@ -19,5 +20,9 @@ pub fn register(kernel: &Kernel) -> Result<(), Errno> {
     kernel.add_drv::<looping::Loop>()?;
     kernel.add_drv::<mux::Mux>()?;
     kernel.add_drv::<nuls::Nuls>()?;
+    kernel.add_drv::<sad::Sad>()?;
+    kernel.rmnod("/dev/sad")?;
+    kernel.mknod("/dev/sad/admin", "sad", Some(sad::ADMMIN))?;
+    kernel.mknod("/dev/sad/user", "sad", Some(sad::USRMIN))?;
     Ok(())
 }

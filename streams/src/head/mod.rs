@@ -79,6 +79,8 @@ pub(crate) struct Head {
     pub waiters: Vec<Waker>,
     /// Pushed modules.
     pub pushed: usize,
+    /// So many of them only the privileged may pop (I_ANCHOR).
+    pub anchor: usize,
     /// An open, close, push or pop is under way (STWOPEN, STRCLOSE, STRPLUMB).
     pub plumbing: bool,
     /// The outstanding ioctl.
@@ -110,6 +112,7 @@ impl Head {
         Head {
             waiters: Vec::new(),
             pushed: 0,
+            anchor: 0,
             plumbing: false,
             ioc: None,
             rerr: 0,

@@ -139,20 +139,23 @@ async fn first_open(
     env.devices.lock().insert(dev, Arc::downgrade(&stream));
     env.streams.lock().insert(id, Arc::downgrade(&stream));
     let file = FileRef::new(stream.clone(), flags);
-    for name in autopush(env, node.major, minor) {
-        if let Err(e) = stream.push(caller, &name, true).await {
-            if let Some(s) = file.release() {
-                s.close(Some(caller), flags | oflag::O_NONBLOCK).await;
+    // 8.1: what sad(7D) wants on this device.
+    if let Some(auto) = crate::autopush::find(env, node.major, minor) {
+        for name in &auto.list {
+            if let Err(e) = stream.push(caller, name, true).await {
+                if let Some(s) = file.release() {
+                    s.close(Some(caller), flags | oflag::O_NONBLOCK).await;
+                }
+                return Err(e);
             }
-            return Err(e);
         }
+        stream.with(|dom| {
+            if let Some(h) = dom.head(head) {
+                h.anchor = auto.anchor as usize;
+            }
+        });
     }
     Ok(file)
-}
-
-/// The modules that sad(7D) wants on this device.
-fn autopush(_env: &Arc<Env>, _major: u32, _minor: u32) -> Vec<String> {
-    Vec::new()
 }
 
 /// Calls open(9E) of a fresh pair and keeps the instance.

@@ -137,6 +137,10 @@ impl Stream {
         let top = self
             .with(|dom| dom.top_module(self.head))
             .ok_or(Errno::EINVAL)?;
+        let anchored = self.with(|dom| dom.head(self.head).is_some_and(|h| h.pushed <= h.anchor));
+        if anchored {
+            caller.cred.require_priv()?;
+        }
         let name = self.with(|dom| dom.slot(top).name);
         let entry = self
             .env
@@ -158,6 +162,7 @@ impl Stream {
         self.with(|dom| {
             if let Some(h) = dom.head(self.head) {
                 h.pushed -= 1;
+                h.anchor = h.anchor.min(h.pushed);
             }
         });
         Ok(())

@@ -475,9 +475,28 @@ impl<'a, M: Module> Queue<'a, M> {
     pub fn wake(&mut self) {
         self.dom.wake_head_of(self.idx);
     }
-    /// strlog(9F): a line for the log readers and the trace.
+    /// strlog(9F) with SL_TRACE: a line for the trace loggers and the flow trace.
     pub fn strlog(&mut self, level: u8, text: std::fmt::Arguments<'_>) {
-        self.dom.strlog(self.idx, level, text);
+        let level = i8::try_from(level).unwrap_or(i8::MAX);
+        self.strlog_to(0, level, crate::strlog::SL_TRACE, text);
+    }
+    /// strlog(9F): a line for the loggers that `flags` (SL_ bits) name, from part `sid` of
+    /// the module. False if one of them had no room for it.
+    pub fn strlog_to(
+        &mut self,
+        sid: i16,
+        level: i8,
+        flags: u16,
+        text: std::fmt::Arguments<'_>,
+    ) -> bool {
+        self.dom.strlog(self.idx, level as u8, text);
+        let env = &self.dom.env;
+        if !env.log.listening() {
+            return true;
+        }
+        let mid = M::INFO.id as i16;
+        let r = crate::strlog::LogRecord::new(mid, sid, level, flags, &text.to_string());
+        env.log.post(env, r)
     }
 }
 

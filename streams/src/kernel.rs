@@ -17,6 +17,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::autopush::AutoPush;
 use crate::clock::Clock;
 use crate::domain::DomainCell;
+use crate::drivers::log::Hub;
 use crate::errno::Errno;
 use crate::file::Stream;
 use crate::head::link::Links;
@@ -52,6 +53,7 @@ pub(crate) struct Env {
     pub links: Mutex<Links>,
     pub names: Mutex<Names>,
     pub autopush: Mutex<AutoPush>,
+    pub log: Hub,
     /// Streams whose last file went away inside a domain and wait to be closed.
     pub graves: Mutex<Vec<Arc<Stream>>>,
     /// A domain without queues: the timers of poll(2).
@@ -258,6 +260,7 @@ impl Kernel {
             links: Mutex::default(),
             names: Mutex::default(),
             autopush: Mutex::default(),
+            log: Hub::default(),
             graves: Mutex::default(),
             sleepers: OnceLock::new(),
             pump: Pump::new()?,

@@ -56,6 +56,7 @@ pub mod drivers;
 pub mod message;
 pub mod modules;
 pub mod prelude;
+pub mod strlog;
 pub mod sys;
 #[cfg(feature = "testbench")]
 pub mod testbench;

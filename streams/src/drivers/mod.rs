@@ -2,6 +2,7 @@
 
 pub mod clone;
 pub mod echo;
+pub mod log;
 pub mod looping;
 pub mod mux;
 pub mod nuls;
@@ -17,6 +18,8 @@ pub fn register(kernel: &Kernel) -> Result<(), Errno> {
     kernel.add_drv::<clone::Clone>()?;
     kernel.add_mod::<clone::Clone>()?;
     kernel.add_drv::<echo::Echo>()?;
+    kernel.add_drv::<log::Log>()?;
+    kernel.mknod("/dev/conslog", "log", Some(log::CONSMIN))?;
     kernel.add_drv::<looping::Loop>()?;
     kernel.add_drv::<mux::Mux>()?;
     kernel.add_drv::<nuls::Nuls>()?;

@@ -272,6 +272,46 @@ impl Kernel {
 
     /// add_drv(1M): a driver under its own name, with the clone node `/dev/NAME`.
     ///
+    /// A crate with drivers and modules has a function that makes them known; the program
+    /// that embeds the kernel links the crate in by calling it:
+    ///
+    /// ```
+    /// mod acme {                       // somebody else's crate
+    ///     use streams::{Kernel, prelude::*};
+    ///
+    ///     pub fn register(kernel: &Kernel) -> Result<(), Errno> {
+    ///         kernel.add_drv::<Sink>().map(|_| ())
+    ///     }
+    ///
+    ///     pub struct Sink;
+    ///     impl Module for Sink {
+    ///         type Shared = ();
+    ///         const INFO: ModuleInfo = ModuleInfo::named(0xac3e, "sink");
+    ///         const PERIMETER: Perimeter = Perimeter::MTSAFE;
+    ///         const READ: QInit<Self> = QInit::put(|q, mp| q.freemsg(mp));
+    ///         const WRITE: QInit<Self> = QInit::put(|q, mp| q.freemsg(mp));
+    ///         fn open(_: &mut Queue<'_, Self>, how: &mut Open) -> Result<Self, Errno> {
+    ///             how.require_device()?;
+    ///             Ok(Sink)
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use streams::{Cred, Errno, Kernel, Sys, oflag};
+    /// let kernel = Kernel::new()?;
+    /// acme::register(&kernel)?;        // the one line: modload(1M)
+    ///
+    /// let p = kernel.process(Cred::ROOT);
+    /// let fd = p.open("/dev/sink", oflag::O_WRONLY)?;
+    /// assert_eq!(kernel.modinfo()[0].opens, 1);
+    /// assert_eq!(kernel.rem_drv("sink"), Err(Errno::EBUSY)); // modunload(1M): in use
+    /// p.close(fd)?;
+    /// kernel.rem_drv("sink")?;
+    /// assert_eq!(p.open("/dev/sink", oflag::O_WRONLY), Err(Errno::ENOENT));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// EEXIST: the name is taken. EINVAL: the perimeter is none that Solaris loads.
     pub fn add_drv<M: Module>(&self) -> Result<u32, Errno> {

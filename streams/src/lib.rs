@@ -78,6 +78,21 @@ pub use sched::TimeoutId;
 pub use show::{LinkView, ModuleView, StackView};
 pub use sys::{Got, Ioctl, IoctlReply, PollFd, StrIoctl, Sys, Which};
 
+/// The code of the chapters is compiled and run with the tests.
+#[cfg(doctest)]
+mod chapters {
+    #[doc = include_str!("../../doc/messages.md")]
+    struct Messages;
+    #[doc = include_str!("../../doc/queues.md")]
+    struct Queues;
+    #[doc = include_str!("../../doc/perimeters.md")]
+    struct Perimeters;
+    #[doc = include_str!("../../doc/stream-head.md")]
+    struct StreamHead;
+    #[doc = include_str!("../../doc/multiplexors.md")]
+    struct Multiplexors;
+}
+
 /// Makes the drivers and modules of this crate known to a kernel.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 mod config;
 mod drivers;
+mod getconf;
 mod ip;
 mod lab;
 mod probe;
@@ -23,6 +24,7 @@ pub const ALL: &[&[Command]] = &[
     ip::COMMANDS,
     probe::COMMANDS,
     tunnel::COMMANDS,
+    getconf::COMMANDS,
     show::COMMANDS,
     config::COMMANDS,
     script::COMMANDS,

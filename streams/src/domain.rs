@@ -48,6 +48,8 @@ pub struct Domain {
     /// Queues whose service procedure is to run.
     pub(crate) runq: VecDeque<u32>,
     pub(crate) timers: BTreeMap<(Duration, u64), Timer>,
+    /// Who waits for memory.
+    pub(crate) bufcalls: Vec<crate::tunable::Bufcall>,
     pub(crate) pool: Pool,
     /// Datagrams and messages dropped, by module and reason.
     pub(crate) drops: FxHashMap<(&'static str, &'static str), u64>,
@@ -160,6 +162,7 @@ impl Domain {
             deferred: VecDeque::new(),
             runq: VecDeque::new(),
             timers: BTreeMap::new(),
+            bufcalls: Vec::new(),
             pool: Pool::default(),
             drops: FxHashMap::default(),
             wakers: Vec::new(),
@@ -196,6 +199,7 @@ impl Domain {
         self.deferred.append(&mut other.deferred);
         self.runq.append(&mut other.runq);
         self.timers.append(&mut other.timers);
+        self.bufcalls.append(&mut other.bufcalls);
         for (k, n) in other.drops.drain() {
             *self.drops.entry(k).or_default() += n;
         }

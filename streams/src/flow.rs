@@ -11,7 +11,7 @@
 //! nearest behind with a service procedure is scheduled.
 
 use crate::domain::Domain;
-use crate::queue::{NONE, QB_FULL, QB_WANTW, flag};
+use crate::queue::{NONE, QB_BACK, QB_FULL, QB_WANTW, flag};
 
 /// Messages waiting on a syncq from which a queue counts as full (the reference's 7.2).
 const SYNCQ_FULL: u32 = 10_000;
@@ -20,7 +20,7 @@ impl Domain {
     /// The queue that answers for `idx`: the first from it on that has a service
     /// procedure, else the end of the stream.
     #[inline]
-    fn flow_end(&self, mut idx: u32) -> u32 {
+    pub(crate) fn flow_end(&self, mut idx: u32) -> u32 {
         loop {
             let s = self.slot(idx);
             if s.srvp.is_some() || s.next == NONE {
@@ -86,14 +86,34 @@ impl Domain {
 
     /// Schedules the nearest queue behind `idx` that has a service procedure.
     pub(crate) fn backenable(&mut self, idx: u32) {
+        if let Some(at) = self.behind(idx) {
+            self.slot_mut(at).flag |= flag::QBACK;
+            self.qenable(at);
+        }
+    }
+
+    /// The same for a band above 0, which is marked at a stream head (QB_BACK): there it
+    /// is told apart (S_WRBAND).
+    pub(crate) fn backenable_band(&mut self, idx: u32, band: u8) {
+        if let Some(at) = self.behind(idx) {
+            if self.slot(at).has(flag::QHEAD) {
+                self.band_mut(at, band).flag |= QB_BACK;
+            } else {
+                self.slot_mut(at).flag |= flag::QBACK;
+            }
+            self.qenable(at);
+        }
+    }
+
+    /// The nearest queue behind `idx` that has a service procedure.
+    fn behind(&self, idx: u32) -> Option<u32> {
         let mut at = self.backq(idx);
         while at != NONE {
             if self.slot(at).srvp.is_some() {
-                self.slot_mut(at).flag |= flag::QBACK;
-                self.qenable(at);
-                return;
+                return Some(at);
             }
             at = self.backq(at);
         }
+        None
     }
 }

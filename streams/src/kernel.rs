@@ -25,12 +25,13 @@ use crate::intr::{Doorbell, Pump, Watch};
 use crate::message::Cred;
 use crate::module::Module;
 use crate::names::Names;
-use crate::process::Process;
+use crate::process::{Process, table::Procs};
 use crate::queue::flag;
 use crate::registry::{ModInfoRow, Node, Registry, State};
 use crate::sched::Timer;
 use crate::show::StackView;
 use crate::trace::Event;
+use crate::tunable::{Memory, Tunables};
 
 /// What every part of one kernel reaches.
 pub(crate) struct Env {
@@ -54,6 +55,9 @@ pub(crate) struct Env {
     pub names: Mutex<Names>,
     pub autopush: Mutex<AutoPush>,
     pub log: Hub,
+    pub procs: Procs,
+    pub tune: Tunables,
+    pub memory: Memory,
     /// Streams whose last file went away inside a domain and wait to be closed.
     pub graves: Mutex<Vec<Arc<Stream>>>,
     /// A domain without queues: the timers of poll(2).
@@ -252,7 +256,7 @@ impl Kernel {
             next_tag: AtomicU32::new(1),
             next_stream: AtomicU32::new(1),
             next_ioc: AtomicU32::new(1),
-            next_pid: AtomicU32::new(1),
+            next_pid: AtomicU32::new(2), // 1 is init
             domains: Mutex::default(),
             registry: RwLock::default(),
             devices: Mutex::default(),
@@ -261,6 +265,9 @@ impl Kernel {
             names: Mutex::default(),
             autopush: Mutex::default(),
             log: Hub::default(),
+            procs: Procs::default(),
+            tune: Tunables::default(),
+            memory: Memory::default(),
             graves: Mutex::default(),
             sleepers: OnceLock::new(),
             pump: Pump::new()?,

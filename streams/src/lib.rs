@@ -31,6 +31,7 @@
 
 mod clock;
 mod copy;
+mod ddi;
 mod domain;
 mod errno;
 mod fifo;
@@ -50,6 +51,7 @@ mod queue;
 mod registry;
 mod sched;
 mod show;
+mod tunable;
 
 pub mod autopush;
 pub mod drivers;
@@ -62,6 +64,7 @@ pub mod sys;
 pub mod testbench;
 pub mod trace;
 
+pub use ddi::{Frozen, QField};
 pub use errno::Errno;
 pub use file::FileRef;
 pub use handle::Queue;
@@ -71,12 +74,13 @@ pub use kernel::{Config, Kernel};
 pub use message::{Cred, Msg, MsgType};
 pub use module::{Close, Module, ModuleInfo, Open, QInit, SFlag, Wait};
 pub use perimeter::{Inner, Perimeter};
-pub use process::{Process, Signal, oflag};
+pub use process::{Action, Process, SigInfo, Signal, oflag, si_code};
 pub use queue::{Flush, QRef};
 pub use registry::ModInfoRow;
 pub use sched::TimeoutId;
 pub use show::{LinkView, ModuleView, StackView};
-pub use sys::{Got, Ioctl, IoctlReply, PollFd, StrIoctl, Sys, Which};
+pub use sys::{FdInsert, Got, Ioctl, IoctlReply, PollFd, StrIoctl, Sys, Which};
+pub use tunable::{BufcallId, Tunable};
 
 /// The code of the chapters is compiled and run with the tests.
 #[cfg(doctest)]

@@ -188,6 +188,9 @@ pub trait Module: Sized + Send + 'static {
     /// A timeout set with `qtimeout` has come.
     fn timeout(_q: &mut Queue<'_, Self>, _tag: u64) {}
 
+    /// There is memory again, for a `qbufcall` with this tag (qbufcall(9F)).
+    fn bufcall(_q: &mut Queue<'_, Self>, _tag: u64) {}
+
     /// What a `qwriter` asked for: alone in the inner or outer perimeter (qwriter(9F)).
     fn writer(q: &mut Queue<'_, Self>, mp: Msg, _tag: u32) {
         q.discard(mp, "a qwriter without a writer");
@@ -214,6 +217,7 @@ pub(crate) struct Ops {
     pub reopen: fn(&mut Domain, u32, &mut Open) -> Result<(), Errno>,
     pub close: fn(&mut Domain, u32, &Close) -> Wait,
     pub timeout: fn(&mut Domain, u32, u64),
+    pub bufcall: fn(&mut Domain, u32, u64),
     pub interrupt: fn(&mut Domain, u32),
     pub writer: fn(&mut Domain, u32, Msg, u32),
     pub shared: fn() -> Box<dyn Any + Send>,
@@ -297,6 +301,7 @@ impl<M: Module> Table<M> {
         reopen: |dom, idx, how| M::reopen(&mut Queue::new(dom, idx), how),
         close: |dom, idx, how| M::close(&mut Queue::new(dom, idx), how),
         timeout: |dom, idx, tag| M::timeout(&mut Queue::new(dom, idx), tag),
+        bufcall: |dom, idx, tag| M::bufcall(&mut Queue::new(dom, idx), tag),
         interrupt: |dom, idx| M::interrupt(&mut Queue::new(dom, idx)),
         writer: |dom, idx, mp, tag| M::writer(&mut Queue::new(dom, idx), mp, tag),
         shared: || Box::new(M::Shared::default()),
@@ -325,6 +330,7 @@ pub(crate) static NO_OPS: Ops = Ops {
     reopen: |_, _, _| Err(Errno::ENXIO),
     close: |_, _, _| Wait::Done,
     timeout: |_, _, _| {},
+    bufcall: |_, _, _| {},
     interrupt: |_, _| {},
     writer: |dom, idx, mp, _| dom.discard(idx, mp, "no such queue"),
     shared: || Box::new(()),

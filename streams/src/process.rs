@@ -1,23 +1,34 @@
 //! An emulated process: credentials, descriptors, signals, and the system calls.
 //!
-//! Spec: intro(2), the reference's 2.1 for what is checked before an ioctl.
+//! ```text
+//!   Process ──► descriptors ──► FileRef ─┐      fork: the child's refer to the same files
+//!      │                                 ├──► File (flags) ──► Stream
+//!   fork ─────► descriptors ──► FileRef ─┘      dup: so do both of one process
+//!      └──► Caller: who it is, its group, what it does about signals
+//! ```
+//!
+//! Spec: intro(2), dup(2), fork(2), exec(2), exit(2), fcntl(2), the reference's 2.1.
+//! Kept: the lowest free descriptor; files shared by dup and fork; close-on-exec; a
+//! process that closes any descriptor of a stream gets no SIGPOLL from it any more (8.3).
+
+mod abi;
+mod calls;
+pub(crate) mod signal;
+pub(crate) mod table;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::Waker;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::domain::Domain;
 use crate::errno::Errno;
 use crate::file::{FileRef, Stream};
-use crate::head::{Sides, mode};
 use crate::kernel::Env;
-use crate::message::{Cred, FLUSHBAND, FLUSHRW, Msg, MsgType};
-use crate::queue::NONE;
-use crate::sys::{Got, Ioctl, IoctlReply, PollFd, Sys, Which, event};
+use crate::message::Cred;
+
+pub use signal::{Action, SigInfo, Signal, si_code};
+pub(crate) use signal::{Caller, Ids};
 
 /// open(2) flags with Solaris's values.
 pub mod oflag {
@@ -27,88 +38,52 @@ pub mod oflag {
     pub const O_WRONLY: u32 = 1;
     /// Both.
     pub const O_RDWR: u32 = 2;
+    /// The bits of the access mode.
+    pub const O_ACCMODE: u32 = 3;
     /// Don't sleep (System V).
     pub const O_NDELAY: u32 = 0x04;
     /// Don't sleep (POSIX).
     pub const O_NONBLOCK: u32 = 0x80;
+    /// Don't make it the controlling terminal.
+    pub const O_NOCTTY: u32 = 0x800;
     /// Either of the two.
     pub const NONBLOCK: u32 = O_NDELAY | O_NONBLOCK;
 }
 
-/// Signals, with Solaris's numbers.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[allow(missing_docs, clippy::upper_case_acronyms)]
-#[repr(u8)]
-pub enum Signal {
-    SIGHUP = 1,
-    SIGINT = 2,
-    SIGPIPE = 13,
-    SIGALRM = 14,
-    SIGTERM = 15,
-    SIGURG = 21,
-    SIGPOLL = 22,
-    SIGTSTP = 24,
-}
-
-/// Descriptors a process may have.
+/// Descriptors a process may have, unless it sets another limit.
 const NOFILES: usize = 1024;
-
-/// Who makes a system call.
-pub(crate) struct Caller {
-    pub cred: Cred,
-    pub pid: u32,
-    signals: Mutex<Signals>,
-}
-
-#[derive(Default)]
-struct Signals {
-    pending: BTreeSet<Signal>,
-    caught: Vec<Signal>,
-    /// A sleeping call to be interrupted.
-    sleeper: Option<Waker>,
-}
-
-impl Caller {
-    /// Sends a signal to the process.
-    pub fn post(&self, sig: Signal) {
-        let mut s = self.signals.lock();
-        s.pending.insert(sig);
-        s.caught.push(sig);
-        if let Some(w) = s.sleeper.take() {
-            w.wake();
-        }
-    }
-
-    /// A signal that a sleep must end for? Else remembers whom to wake for one.
-    pub fn interrupted(&self, waker: &Waker) -> bool {
-        let mut s = self.signals.lock();
-        if s.pending.pop_first().is_some() {
-            return true;
-        }
-        s.sleeper = Some(waker.clone());
-        false
-    }
-}
 
 /// A process of a kernel. Dropping it closes its descriptors.
 pub struct Process {
     pub(crate) env: Arc<Env>,
     pub(crate) caller: Arc<Caller>,
     files: Mutex<Vec<Option<FileRef>>>,
+    /// Descriptors that exec closes (FD_CLOEXEC).
+    cloexec: Mutex<BTreeSet<i32>>,
+    nofiles: AtomicUsize,
 }
 
 impl Process {
     pub(crate) fn new(env: Arc<Env>, cred: Cred) -> Process {
         let pid = env.next_pid.fetch_add(1, Ordering::Relaxed);
-        let caller = Arc::new(Caller {
-            cred,
-            pid,
-            signals: Mutex::default(),
-        });
+        let ids = Ids {
+            ppid: 1,
+            pgrp: pid,
+            sid: pid,
+            ctty: None,
+        };
+        Process::with(env, Caller::new(cred, pid, ids))
+    }
+
+    fn with(env: Arc<Env>, caller: Caller) -> Process {
+        let caller = Arc::new(caller);
+        env.procs.add(&caller);
         Process {
             env,
             caller,
             files: Mutex::default(),
+            cloexec: Mutex::default(),
+            nofiles: AtomicUsize::new(NOFILES),
         }
     }
 
@@ -122,22 +97,99 @@ impl Process {
     }
     /// Sends it a signal: a call that sleeps ends with EINTR.
     pub fn kill(&self, sig: Signal) {
-        self.caller.post(sig);
+        self.caller.post_info(SigInfo {
+            sender: Some(self.pid()),
+            ..SigInfo::kernel(sig)
+        });
     }
-    /// The signals it has got since it was last asked, in their order.
+    /// The signals it has caught since it was last asked, in their order.
     pub fn take_signals(&self) -> Vec<Signal> {
-        let mut s = self.caller.signals.lock();
-        s.pending.clear();
-        std::mem::take(&mut s.caught)
+        let all = self.take_siginfo();
+        all.into_iter().map(|i| i.signal).collect()
+    }
+    /// The same with what siginfo(3HEAD) says of each.
+    pub fn take_siginfo(&self) -> Vec<SigInfo> {
+        self.caller.take_caught()
+    }
+    /// sigaction(2): returns what was done before.
+    ///
+    /// # Errors
+    /// EINVAL: SIGKILL and SIGSTOP can't be caught.
+    pub fn sigaction(&self, sig: Signal, action: Action) -> Result<Action, Errno> {
+        self.caller.set_action(sig, action)
+    }
+    /// The signal that has ended the process.
+    pub fn killed_by(&self) -> Option<Signal> {
+        self.caller.killed()
     }
 
-    /// fcntl(F_SETFL): changes O_NDELAY and O_NONBLOCK.
+    /// fork(2): a child with the same descriptors, group, session and signal actions. Both
+    /// share the files, so that flags changed by one hold for the other.
+    pub fn fork(&self) -> Process {
+        let pid = self.env.next_pid.fetch_add(1, Ordering::Relaxed);
+        let child = Process::with(self.env.clone(), self.caller.child(pid));
+        child.files.lock().clone_from(&self.files.lock());
+        child.cloexec.lock().clone_from(&self.cloexec.lock());
+        let limit = self.nofiles.load(Ordering::Relaxed);
+        child.nofiles.store(limit, Ordering::Relaxed);
+        child
+    }
+
+    /// exec(2), as far as it is the kernel's: closes what is marked so, and handlers are
+    /// gone with the old program.
+    pub fn exec(&self) {
+        self.caller.exec();
+        for fd in std::mem::take(&mut *self.cloexec.lock()) {
+            if let Some(f) = self.take(fd) {
+                self.closed(f);
+            }
+        }
+    }
+
+    /// fcntl(F_SETFD): does exec close this descriptor?
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn set_cloexec(&self, fd: i32, on: bool) -> Result<(), Errno> {
+        self.stream(fd)?;
+        let mut set = self.cloexec.lock();
+        if on {
+            set.insert(fd)
+        } else {
+            set.remove(&fd)
+        };
+        Ok(())
+    }
+    /// fcntl(F_GETFD).
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn cloexec(&self, fd: i32) -> Result<bool, Errno> {
+        self.stream(fd)?;
+        Ok(self.cloexec.lock().contains(&fd))
+    }
+
+    /// fcntl(F_SETFL): changes O_NDELAY and O_NONBLOCK; the access mode stays.
     ///
     /// # Errors
     /// EBADF.
     pub fn set_flags(&self, fd: i32, flags: u32) -> Result<(), Errno> {
-        self.file(fd)?.file.flags.store(flags, Ordering::Relaxed);
+        let f = self.file(fd)?;
+        let access = f.file.flags() & oflag::O_ACCMODE;
+        let flags = flags & !oflag::O_ACCMODE | access;
+        f.file.flags.store(flags, Ordering::Relaxed);
         Ok(())
+    }
+    /// fcntl(F_GETFL).
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn flags(&self, fd: i32) -> Result<u32, Errno> {
+        Ok(self.stream(fd)?.1)
+    }
+    /// setrlimit(2) with RLIMIT_NOFILE: descriptors that the process may have.
+    pub fn set_nofiles(&self, limit: usize) {
+        self.nofiles.store(limit, Ordering::Relaxed);
     }
 
     /// fstat(2) `st_rdev`: major and minor of the device; none for a pipe or FIFO.
@@ -156,6 +208,32 @@ impl Process {
     pub fn dup(&self, fd: i32) -> Result<i32, Errno> {
         let f = self.file(fd)?;
         self.install(f)
+    }
+
+    /// dup2(2): `to` is closed first if it is open.
+    ///
+    /// # Errors
+    /// EBADF: `fd` is not open, or `to` is out of range.
+    pub fn dup2(&self, fd: i32, to: i32) -> Result<i32, Errno> {
+        let f = self.file(fd)?;
+        let at = usize::try_from(to).map_err(|_| Errno::EBADF)?;
+        if at >= self.nofiles.load(Ordering::Relaxed) {
+            return Err(Errno::EBADF);
+        }
+        if fd == to {
+            return Ok(to);
+        }
+        let mut files = self.files.lock();
+        if at >= files.len() {
+            files.resize_with(at + 1, || None);
+        }
+        let old = files[at].replace(f);
+        drop(files);
+        self.cloexec.lock().remove(&to);
+        if let Some(old) = old {
+            self.closed(old);
+        }
+        Ok(to)
     }
 
     pub(crate) fn file(&self, fd: i32) -> Result<FileRef, Errno> {
@@ -185,7 +263,7 @@ impl Process {
             .iter()
             .position(Option::is_none)
             .unwrap_or(files.len());
-        if at >= NOFILES {
+        if at >= self.nofiles.load(Ordering::Relaxed) {
             drop(files);
             self.let_go(file);
             return Err(Errno::EMFILE);
@@ -203,6 +281,19 @@ impl Process {
         Ok(at as i32)
     }
 
+    /// Takes a descriptor's file out of the table.
+    fn take(&self, fd: i32) -> Option<FileRef> {
+        let at = usize::try_from(fd).ok()?;
+        self.files.lock().get_mut(at)?.take()
+    }
+
+    /// A descriptor was closed: its stream sends the process no more signals (8.3).
+    fn closed(&self, file: FileRef) {
+        let s = &file.file.stream;
+        s.with(|dom| dom.unregister(s.head, self.caller.pid));
+        self.let_go(file);
+    }
+
     /// Lets go of a file, closing the stream if that was the last reference.
     pub(crate) fn let_go(&self, file: FileRef) {
         let flags = file.file.flags();
@@ -215,295 +306,19 @@ impl Process {
         self.env.bury();
     }
 
-    /// Closes every descriptor, as exit(2) does.
+    /// Closes every descriptor, as exit(2) does; nobody can signal the process any more.
     pub fn exit(&self) {
         let files = std::mem::take(&mut *self.files.lock());
         for f in files.into_iter().flatten() {
-            self.let_go(f);
+            self.closed(f);
         }
+        self.cloexec.lock().clear();
+        self.env.procs.remove(self.caller.pid);
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         self.exit();
-    }
-}
-
-impl Sys for Process {
-    fn open(&self, path: &str, flags: u32) -> Result<i32, Errno> {
-        let open = crate::head::open_close::open(&self.env, &self.caller, path, flags);
-        let file = self.env.block_on(open)?;
-        self.install(file)
-    }
-
-    fn close(&self, fd: i32) -> Result<(), Errno> {
-        let slot = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
-        let file = self
-            .files
-            .lock()
-            .get_mut(slot)
-            .and_then(Option::take)
-            .ok_or(Errno::EBADF)?;
-        self.let_go(file);
-        Ok(())
-    }
-
-    fn read(&self, fd: i32, count: usize) -> Result<Vec<u8>, Errno> {
-        let (s, flags) = self.stream(fd)?;
-        self.env.block_on(s.read(&self.caller, count, flags))
-    }
-
-    fn write(&self, fd: i32, data: &[u8]) -> Result<usize, Errno> {
-        let (s, flags) = self.stream(fd)?;
-        self.env.block_on(s.write(&self.caller, data, flags))
-    }
-
-    fn getpmsg(&self, fd: i32, ctlmax: i32, datmax: i32, which: Which) -> Result<Got, Errno> {
-        let (s, flags) = self.stream(fd)?;
-        self.env
-            .block_on(s.getpmsg(&self.caller, ctlmax, datmax, which, flags))
-    }
-
-    fn putpmsg(
-        &self,
-        fd: i32,
-        ctl: Option<&[u8]>,
-        data: Option<&[u8]>,
-        hipri: bool,
-        band: u8,
-    ) -> Result<(), Errno> {
-        let (s, flags) = self.stream(fd)?;
-        self.env
-            .block_on(s.putpmsg(&self.caller, ctl, data, hipri, band, flags))
-    }
-
-    fn poll(&self, fds: &mut [PollFd], timeout: Option<Duration>) -> Result<usize, Errno> {
-        let streams: Vec<Option<Arc<Stream>>> = fds
-            .iter()
-            .map(|p| self.stream(p.fd).ok().map(|s| s.0))
-            .collect();
-        let deadline = timeout.map(|t| self.env.now() + t);
-        let mut armed = false;
-        self.env.block_on(std::future::poll_fn(|cx| {
-            let mut n = 0;
-            for (p, s) in fds.iter_mut().zip(&streams) {
-                p.revents = match s {
-                    _ if p.fd < 0 => 0,
-                    None => event::POLLNVAL,
-                    Some(s) => match s.poll_events(p.events, Some(cx)) {
-                        std::task::Poll::Ready(e) => e,
-                        std::task::Poll::Pending => 0,
-                    },
-                };
-                n += usize::from(p.revents != 0);
-            }
-            let now = self.env.now();
-            if n > 0 || deadline.is_some_and(|d| now >= d) {
-                return std::task::Poll::Ready(Ok(n));
-            }
-            if self.caller.interrupted(cx.waker()) {
-                return std::task::Poll::Ready(Err(Errno::EINTR));
-            }
-            if let (Some(d), false) = (deadline, armed) {
-                armed = true;
-                self.env.wake_at(d, cx.waker().clone());
-            }
-            std::task::Poll::Pending
-        }))
-    }
-
-    fn ioctl(&self, fd: i32, request: Ioctl) -> Result<IoctlReply, Errno> {
-        let (s, flags) = self.stream(fd)?;
-        let linked = s.with(|dom| dom.head(s.head).is_none_or(|h| h.plexed));
-        if linked {
-            return Err(Errno::EINVAL); // 2.1 step 4: for every ioctl
-        }
-        let c = &*self.caller;
-        let env = &self.env;
-        let value = IoctlReply::value;
-        match request {
-            Ioctl::Push(name) => env.block_on(s.push(c, &name, false)).map(|()| value(0)),
-            Ioctl::Pop => env.block_on(s.pop(c, flags)).map(|()| value(0)),
-            Ioctl::Look => {
-                s.usable(Sides::Both, None)?;
-                Ok(IoctlReply {
-                    names: vec![s.look()?],
-                    ..value(0)
-                })
-            }
-            Ioctl::List => {
-                s.usable(Sides::Both, None)?;
-                let names = s.list();
-                Ok(IoctlReply {
-                    rval: names.len() as i32,
-                    names,
-                    data: Vec::new(),
-                })
-            }
-            Ioctl::Find(name) => {
-                s.usable(Sides::Both, None)?;
-                Ok(value(s.find(&name)? as i32))
-            }
-            Ioctl::Str(req) => env.block_on(s.i_str(c, req)),
-            Ioctl::Link(lower) | Ioctl::Plink(lower) => {
-                let persistent = matches!(request, Ioctl::Plink(_));
-                let lower = self.stream(lower).ok().map(|l| l.0);
-                env.block_on(s.link(c, lower, persistent)).map(value)
-            }
-            Ioctl::Unlink(id) => env
-                .block_on(s.unlink(Some(c), id, false))
-                .map(|()| value(0)),
-            Ioctl::Punlink(id) => env.block_on(s.unlink(Some(c), id, true)).map(|()| value(0)),
-            Ioctl::Raw { cmd, arg, mem } => env.block_on(s.transparent(c, cmd, arg, mem)),
-            other => s.simple_ioctl(other),
-        }
-    }
-
-    fn pipe(&self) -> Result<(i32, i32), Errno> {
-        let (a, b) = crate::pipe::pipe(&self.env);
-        let a = self.install(a)?;
-        match self.install(b) {
-            Ok(b) => Ok((a, b)),
-            Err(e) => {
-                let _ = self.close(a); // it was just opened
-                Err(e)
-            }
-        }
-    }
-}
-
-impl Stream {
-    /// The general check of 2.1: linked, errors, and for some a hangup.
-    pub(crate) fn usable(&self, sides: Sides, hup: Option<Errno>) -> Result<(), Errno> {
-        self.with(|dom| match dom.head(self.head) {
-            Some(h) => h.geterr(sides, hup),
-            None => Err(Errno::EBADF),
-        })
-    }
-
-    /// The ioctls that the head answers from what it has.
-    fn simple_ioctl(&self, request: Ioctl) -> Result<IoctlReply, Errno> {
-        let sides = if matches!(request, Ioctl::Nread) {
-            Sides::Read
-        } else {
-            Sides::Both
-        };
-        self.usable(sides, None)?;
-        self.with(|dom| {
-            let head = self.head;
-            let hup = dom.head(head).is_some_and(|h| h.hup);
-            let band_of = |b: i32| u8::try_from(b).map_err(|_| Errno::EINVAL);
-            let rval = match request {
-                Ioctl::Nread => {
-                    let list = &dom.slot(head).list;
-                    let bytes = list.front().map_or(0, Msg::msgdsize) as i32;
-                    let data = bytes.to_ne_bytes().to_vec();
-                    return Ok(IoctlReply {
-                        rval: list.len() as i32,
-                        data,
-                        names: Vec::new(),
-                    });
-                }
-                Ioctl::SetReadOpt(m) => {
-                    let both = mode::RMSGD | mode::RMSGN;
-                    if m & !0x1f != 0 || m & both == both {
-                        return Err(Errno::EINVAL);
-                    }
-                    if let Some(h) = dom.head(head) {
-                        let prot = m & mode::RPROTMASK;
-                        // Several RPROT bits together are accepted and ignored (2.5).
-                        let prot = if prot.count_ones() == 1 {
-                            prot
-                        } else {
-                            h.readopt & mode::RPROTMASK
-                        };
-                        h.readopt = m & mode::RMODEMASK | prot;
-                    }
-                    0
-                }
-                Ioctl::GetReadOpt => return Ok(int_out(dom.head(head).map_or(0, |h| h.readopt))),
-                Ioctl::SetWriteOpt(m) => {
-                    if m & !(mode::SNDZERO | mode::SNDPIPE) != 0 {
-                        return Err(Errno::EINVAL);
-                    }
-                    if let Some(h) = dom.head(head) {
-                        h.writeopt = m;
-                    }
-                    0
-                }
-                Ioctl::GetWriteOpt => return Ok(int_out(dom.head(head).map_or(0, |h| h.writeopt))),
-                Ioctl::Flush(how) => {
-                    if hup {
-                        return Err(Errno::ENXIO);
-                    }
-                    if how & !(FLUSHRW as i32) != 0 {
-                        return Err(Errno::EINVAL);
-                    }
-                    send_flush(dom, head, &[how as u8]);
-                    0
-                }
-                Ioctl::FlushBand { band, how } => {
-                    if hup {
-                        return Err(Errno::ENXIO);
-                    }
-                    if how & !(FLUSHRW as i32) != 0 {
-                        return Err(Errno::EINVAL);
-                    }
-                    send_flush(dom, head, &[how as u8 | FLUSHBAND, band]);
-                    0
-                }
-                Ioctl::CkBand(b) => {
-                    let b = band_of(b)?;
-                    i32::from(
-                        dom.slot(head)
-                            .list
-                            .iter()
-                            .any(|m| !m.is_high_pri() && m.band() == b),
-                    )
-                }
-                Ioctl::GetBand => {
-                    let band = dom
-                        .slot(head)
-                        .list
-                        .front()
-                        .map(Msg::band)
-                        .ok_or(Errno::ENODATA)?;
-                    return Ok(int_out(band.into()));
-                }
-                Ioctl::CanPut(b) => {
-                    let b = band_of(b)?;
-                    i32::from(dom.bcanputnext(head | 1, b))
-                }
-                Ioctl::SetClTime(ms) => {
-                    let ms = u64::try_from(ms).map_err(|_| Errno::EINVAL)?;
-                    if let Some(h) = dom.head(head) {
-                        h.closetime = Duration::from_millis(ms);
-                    }
-                    0
-                }
-                Ioctl::GetClTime => {
-                    let ms = dom.head(head).map_or(0, |h| h.closetime.as_millis());
-                    return Ok(int_out(i32::try_from(ms).unwrap_or(i32::MAX)));
-                }
-                _ => return Err(Errno::EINVAL),
-            };
-            Ok(IoctlReply::value(rval))
-        })
-    }
-}
-
-/// An int copied out to the user.
-fn int_out(v: i32) -> IoctlReply {
-    IoctlReply {
-        rval: 0,
-        data: v.to_ne_bytes().to_vec(),
-        names: Vec::new(),
-    }
-}
-
-fn send_flush(dom: &mut Domain, head: u32, bytes: &[u8]) {
-    if dom.slot(head | 1).next != NONE {
-        dom.putnext(head | 1, Msg::of(MsgType::Flush, bytes));
     }
 }

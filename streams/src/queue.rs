@@ -65,6 +65,7 @@ pub(crate) mod flag {
 /// `qb_flag` bits.
 pub(crate) const QB_FULL: u32 = 1;
 pub(crate) const QB_WANTW: u32 = 2;
+pub(crate) const QB_BACK: u32 = 4;
 
 /// A priority band of a queue, qband(9S).
 #[derive(Clone, Copy, Debug, Default)]
@@ -321,7 +322,7 @@ impl Domain {
             }
             if b.flag & QB_WANTW != 0 && (b.count < b.lowat || b.lowat == 0) {
                 b.flag &= !QB_WANTW;
-                self.backenable(idx);
+                self.backenable_band(idx, mp.band());
             }
         }
     }

@@ -26,6 +26,8 @@ pub(crate) enum Timer {
     Queue(QRef, u64),
     /// A sleeping system call.
     Wake(Waker),
+    /// Every qbufcall(9F) that waits.
+    Memory,
 }
 
 /// Names a pending qtimeout(9F).
@@ -95,7 +97,8 @@ impl Domain {
         if s.flag & flag::QENAB == 0 {
             return true;
         }
-        s.flag &= !(flag::QENAB | flag::QBACK);
+        // QBACK stays for the stream head's: it tells S_OUTPUT by it.
+        s.flag &= !flag::QENAB;
         if let Some(srv) = s.srvp {
             let guarded = s.flag & flag::QSLOW != 0;
             if !guarded {
@@ -153,6 +156,7 @@ impl Domain {
             }
             match self.timers.remove(&key) {
                 Some(Timer::Wake(w)) => self.wakers.push(w),
+                Some(Timer::Memory) => self.memory_is_back(),
                 Some(Timer::Queue(q, tag)) => {
                     if let Some(idx) = self.resolve(q) {
                         let f = self.slot(idx).ops.timeout;

@@ -9,6 +9,11 @@ use std::time::Duration;
 
 use crate::errno::Errno;
 
+mod replies;
+pub mod stropts;
+
+pub use replies::{FdInsert, Peeked, RecvFd};
+
 macro_rules! commands {
     ($($(#[$doc:meta])* $name:ident = $num:literal;)*) => {
         $($(#[$doc])* pub const $name: i32 = $num;)*
@@ -88,6 +93,18 @@ commands! {
     I_ESETSIG = 0x5325;
     /// I_GETSIG for another process.
     I_EGETSIG = 0x5326;
+    /// I_PUSH that never makes the stream a controlling terminal (`__I_PUSH_NOCTTY`).
+    I_PUSH_NOCTTY = 0x5327;
+    /// A descriptor for a persistently linked stream (`_I_MUXID2FD`).
+    I_MUXID2FD = 0x532e;
+    /// Push a module anywhere (`_I_INSERT`).
+    I_INSERT = 0x532f;
+    /// Pop a module anywhere (`_I_REMOVE`).
+    I_REMOVE = 0x5330;
+    /// Bytes of data queued.
+    FIONREAD = 0x4004_667f;
+    /// Bytes of data queued, as the return value.
+    FIORDCHK = 0x6603;
 }
 
 /// Every link, for I_UNLINK and I_PUNLINK.
@@ -169,8 +186,51 @@ pub enum Ioctl {
     CanPut(i32),
     SetClTime(i32),
     GetClTime,
-    /// Any other command: a transparent ioctl. `mem` is the caller's memory, from
-    /// [`USER_BASE`] on; it comes back in the reply.
+    PushNoCtty(String),
+    /// I_LIST with `sl_nmods`: at most so many names; the return value is 0, the data their
+    /// number.
+    ListN(i32),
+    /// I_PEEK: the maxlen of each part; [`IoctlReply::peeked`] reads the answer.
+    Peek {
+        ctlmax: i32,
+        datmax: i32,
+        hipri: bool,
+    },
+    SetSig(i32),
+    GetSig,
+    /// `pid` 0: the caller; negative: a process group.
+    ESetSig {
+        pid: i32,
+        events: i32,
+    },
+    EGetSig {
+        pid: i32,
+    },
+    SendFd(i32),
+    /// I_RECVFD; [`IoctlReply::received`] reads the answer.
+    RecvFd,
+    FdInsert(FdInsert),
+    AtMark(i32),
+    Anchor,
+    SetErrOpt(i32),
+    GetErrOpt,
+    Fionread,
+    FioRdChk,
+    /// `_I_MUXID2FD`: the descriptor is the return value.
+    MuxId2Fd(i32),
+    /// `_I_INSERT`: `pos` modules stay above the new one.
+    Insert {
+        pos: i32,
+        name: String,
+    },
+    /// `_I_REMOVE`: the module with `pos` others above it.
+    Remove {
+        pos: i32,
+        name: String,
+    },
+    /// Any command as ioctl(2) has it: `mem` is the caller's memory, from [`USER_BASE`] on;
+    /// it comes back in the reply. A streamio command finds its argument there in the
+    /// layout of a 64-bit process; any other is sent as a transparent ioctl.
     Raw {
         cmd: i32,
         arg: u64,

@@ -17,7 +17,8 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::{STRMSGSZ, STRTIMOUT, Sides, Sleep};
+use super::termio::{self, Sized};
+use super::{STRTIMOUT, Sides, Sleep};
 use crate::domain::Domain;
 use crate::errno::Errno;
 use crate::file::Stream;
@@ -93,7 +94,9 @@ impl Stream {
             None => Err(Errno::EBADF),
         })?;
         // Linking has its own calls: a module must not see one that is forged (3.1).
-        if req.timeout < -1 || crate::sys::is_link_command(req.cmd) || req.data.len() > STRMSGSZ {
+        let strmsgsz = self.env.tune.strmsgsz();
+        let long = strmsgsz != 0 && req.data.len() > strmsgsz;
+        if req.timeout < -1 || crate::sys::is_link_command(req.cmd) || long {
             return Err(Errno::EINVAL);
         }
         let wait = match req.timeout {
@@ -101,13 +104,27 @@ impl Stream {
             0 => Some(STRTIMOUT),
             n => Some(Duration::from_secs(n as u64)),
         };
-        let data = (!req.data.is_empty()).then(|| Msg::data(&req.data));
+        let data = self.arg_block(&req.data)?;
         let mut mem = req.data;
         self.doioctl(caller, req.cmd, mem.len(), data, wait, &mut mem)
             .await
     }
 
+    /// The block that carries an ioctl's data; none for no data.
+    fn arg_block(&self, data: &[u8]) -> Result<Option<Msg>, Errno> {
+        if data.is_empty() {
+            return Ok(None);
+        }
+        self.with(|dom| {
+            let mut mp = dom.allocb(0, data.len()).ok_or(Errno::ENOSR)?;
+            mp.append(data);
+            Ok(Some(mp))
+        })
+    }
+
     /// A transparent ioctl (3.4): `arg` is the third argument, `mem` the caller's memory.
+    /// The terminal's own commands go as an I_STR does, with the sizes that are known of
+    /// them (2.1 step 7).
     pub(crate) async fn transparent(
         self: &Arc<Self>,
         caller: &Caller,
@@ -119,12 +136,40 @@ impl Stream {
             Some(h) => h.geterr(Sides::Both, Some(Errno::ENXIO)),
             None => Err(Errno::EBADF),
         })?;
-        let data = Msg::data(&arg.to_ne_bytes());
+        if let Some(sized) = termio::sized(cmd) {
+            return self.termio(caller, cmd, sized, arg, mem).await;
+        }
+        let data = self.arg_block(&arg.to_ne_bytes())?;
         let mut r = self
-            .doioctl(caller, cmd, TRANSPARENT, Some(data), None, &mut mem)
+            .doioctl(caller, cmd, TRANSPARENT, data, None, &mut mem)
             .await?;
         r.data = mem;
         Ok(r)
+    }
+
+    /// An ioctl of a terminal.
+    async fn termio(
+        self: &Arc<Self>,
+        caller: &Caller,
+        cmd: i32,
+        sized: Sized,
+        arg: u64,
+        mut mem: Vec<u8>,
+    ) -> Result<IoctlReply, Errno> {
+        let range = |n| UserMem(&mut mem.clone()).range(arg, n).ok_or(Errno::EFAULT);
+        let data = match sized {
+            Sized::Value => (arg as i32).to_ne_bytes().to_vec(),
+            Sized::In(n) => mem[range(n)?].to_vec(),
+            Sized::Out(_) => Vec::new(),
+        };
+        let data = self.arg_block(&data)?;
+        let n = data.as_ref().map_or(0, Msg::len);
+        let r = self.doioctl(caller, cmd, n, data, None, &mut mem).await?;
+        if !r.data.is_empty() && !matches!(sized, Sized::Value) {
+            let to = UserMem(&mut mem).range(arg, r.data.len());
+            mem[to.ok_or(Errno::EFAULT)?].copy_from_slice(&r.data);
+        }
+        Ok(IoctlReply { data: mem, ..r })
     }
 
     /// Takes the one ioctl slot of the stream and gives the ioctl its id. Later callers
@@ -156,8 +201,14 @@ impl Stream {
     /// Gives the slot back.
     pub(crate) fn end_ioctl(self: &Arc<Self>) {
         self.with(|dom| {
-            if let Some(h) = dom.head(self.head) {
-                h.ioc = None;
+            let late = dom.head(self.head).and_then(|h| h.ioc.take()?.reply);
+            match late {
+                // It came after the caller had given up: 3.2.
+                Some(mp) if matches!(mp.ty(), MsgType::CopyIn | MsgType::CopyOut) => {
+                    iocdata(dom, self.head, mp, 1, None);
+                }
+                Some(mp) => dom.pool.free(mp),
+                None => {}
             }
             dom.wake_head(self.head);
         });

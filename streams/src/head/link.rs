@@ -24,9 +24,9 @@ use super::ioctl::{finish, send_ioctl, take_reply};
 use super::{Sides, Sleep};
 use crate::domain::{Domain, DomainCell};
 use crate::errno::Errno;
-use crate::file::Stream;
+use crate::file::{FileRef, Stream};
 use crate::message::{Cred, Ctl, LinkBlk, Msg, MsgType};
-use crate::process::Caller;
+use crate::process::{Caller, oflag};
 use crate::queue::{Flush, flag};
 use crate::sys::{I_LINK, I_PLINK, I_PUNLINK, I_UNLINK, MUXID_ALL};
 
@@ -160,6 +160,18 @@ impl Stream {
         self.env.links.lock().by_id.insert(id, link);
         lower.with(|dom| dom.wake_head(lower.head));
         Ok(id)
+    }
+
+    /// `_I_MUXID2FD`: a file of the stream that a persistent link of this driver holds.
+    pub(crate) fn linked_file(self: &Arc<Self>, id: i32) -> Result<FileRef, Errno> {
+        let major = self.major.ok_or(Errno::EINVAL)?;
+        let links = self.env.links.lock();
+        match links.by_id.get(&id) {
+            Some(l) if l.upper == Upper::Major(major) => {
+                Ok(FileRef::new(l.lower.clone(), oflag::O_RDWR))
+            }
+            _ => Err(Errno::EINVAL),
+        }
     }
 
     /// I_UNLINK or I_PUNLINK; MUXID_ALL for all that this stream, or its driver, has.

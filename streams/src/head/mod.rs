@@ -8,6 +8,9 @@
 //!   └───────▲───────────────────▼────────────────────────────┘  ioctl       I_STR, transparent
 //!           │                   │                               msg, rdwr   messages, bytes
 //!        modules             modules                            poll, link  events, multiplexors
+//!                                                               rput, readq the read queue
+//!   control: the other ioctls    flush: I_FLUSH                 sigpoll     SIGPOLL
+//!   passfd: I_SENDFD             tty: controlling terminals     setopts     M_SETOPTS
 //! ```
 //!
 //! A call that must sleep is a future: it looks under the domain's lock, and if there is
@@ -15,13 +18,22 @@
 //!
 //! Spec: streamio(7I), read(2), write(2), getmsg(2), putmsg(2), the reference's section 5.
 
+mod control;
+mod flush;
 pub(crate) mod ioctl;
 pub(crate) mod link;
 pub(crate) mod msg;
 pub(crate) mod open_close;
+mod passfd;
 pub(crate) mod plumb;
 pub(crate) mod poll;
 pub(crate) mod rdwr;
+mod readq;
+mod rput;
+mod setopts;
+mod sigpoll;
+mod termio;
+mod tty;
 
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -30,20 +42,14 @@ use std::time::Duration;
 use crate::domain::Domain;
 use crate::errno::Errno;
 use crate::file::Stream;
-use crate::message::{FLUSHBAND, FLUSHR, FLUSHW, MSGNOLOOP, Msg, MsgType, StrOptions};
+use crate::message::{INFPSZ, MsgType};
 use crate::module::{ModuleInfo, NO_OPS, Ops};
 use crate::process::Caller;
-use crate::queue::{Flush, flag};
+use crate::queue::flag;
 
 /// High and low water of the head's read queue (STRHIGH, STRLOW).
 pub(crate) const STRHIGH: usize = 5120;
 pub(crate) const STRLOW: usize = 1024;
-/// Bound of the data part of a message (strmsgsz).
-pub(crate) const STRMSGSZ: usize = 65536;
-/// Bound of the control part of a message (strctlsz).
-pub(crate) const STRCTLSZ: usize = 1024;
-/// Modules that may be pushed (nstrpush).
-pub(crate) const NSTRPUSH: usize = 9;
 /// Default of ioctl and close timeouts (STRTIMOUT, sd_closetime).
 pub(crate) const STRTIMOUT: Duration = Duration::from_secs(15);
 
@@ -102,7 +108,15 @@ pub(crate) struct Head {
     pub mread: bool,
     pub ndelon: bool,
     pub keep_pcproto: bool,
+    /// SO_MAXBLK: bytes of one data block; [`INFPSZ`] for any.
+    pub maxblk: i64,
     pub closetime: Duration,
+    /// Errors that go when they were reported (I_SERROPT, SO_ERROPT).
+    pub rnonpersist: bool,
+    pub wnonpersist: bool,
+    /// Who wants SIGPOLL.
+    pub registered: Vec<sigpoll::Registration>,
+    pub tty: tty::Tty,
     /// A pipe or FIFO end.
     pub is_pipe: bool,
 }
@@ -128,7 +142,12 @@ impl Head {
             mread: false,
             ndelon: false,
             keep_pcproto: false,
+            maxblk: INFPSZ,
             closetime: STRTIMOUT,
+            rnonpersist: false,
+            wnonpersist: false,
+            registered: Vec::new(),
+            tty: tty::Tty::default(),
             is_pipe,
         }
     }
@@ -137,9 +156,9 @@ impl Head {
 /// The table of a head's pair: "strrhead" and "strwhead".
 pub(crate) static HEAD_OPS: Ops = Ops {
     info: ModuleInfo::named(0, "strhead"),
-    rput: strrput,
+    rput: rput::strrput,
     wput: |dom, idx, mp| dom.discard(idx, mp, "put to a stream head's write queue"),
-    wsrv: Some(strwsrv),
+    wsrv: Some(sigpoll::strwsrv),
     ..NO_OPS
 };
 
@@ -174,14 +193,7 @@ impl Domain {
     pub(crate) fn make_head(&mut self, stream: u32, is_pipe: bool) -> u32 {
         let even = self.alloc_pair(stream);
         for (idx, putp, srvp, hiwat, lowat, maxpsz) in [
-            (
-                even,
-                HEAD_OPS.rput,
-                None,
-                STRHIGH,
-                STRLOW,
-                crate::message::INFPSZ,
-            ),
+            (even, HEAD_OPS.rput, None, STRHIGH, STRLOW, INFPSZ),
             (even + 1, HEAD_OPS.wput, HEAD_OPS.wsrv, 0, 0, 0),
         ] {
             let s = self.slot_mut(idx);
@@ -211,188 +223,6 @@ impl Domain {
     }
 }
 
-/// The head's read put procedure: a message has come up.
-fn strrput(dom: &mut Domain, idx: u32, mp: Msg) {
-    match mp.ty() {
-        MsgType::Data | MsgType::Proto | MsgType::PassFp => {
-            dom.putq(idx, mp);
-            dom.wake_head(idx);
-        }
-        _ => strrput_nondata(dom, idx, mp),
-    }
-}
-
-/// Everything but data (table 1.1 of the reference).
-fn strrput_nondata(dom: &mut Domain, idx: u32, mut mp: Msg) {
-    match mp.ty() {
-        MsgType::PcProto => {
-            let Some(h) = dom.head(idx) else {
-                return dom.pool.free(mp);
-            };
-            // At most one is held; the first stays (invariant 2).
-            if h.pri {
-                return dom.discard(idx, mp, "a second M_PCPROTO");
-            }
-            h.pri = true;
-            dom.putq(idx, mp);
-            dom.wake_head(idx);
-        }
-        MsgType::IocAck | MsgType::IocNak | MsgType::CopyIn | MsgType::CopyOut => {
-            ioctl::answer(dom, idx, mp);
-        }
-        MsgType::Ioctl => {
-            // A twisted pipe: nobody down there can answer.
-            mp.set_ty(MsgType::IocNak);
-            dom.putnext(idx | 1, mp);
-        }
-        MsgType::Flush => flush(dom, idx, mp),
-        MsgType::SetOpts => {
-            if let Some(crate::message::Ctl::SetOpts(o)) = mp.ctl() {
-                let o = *o;
-                setopts(dom, idx, &o);
-            }
-            dom.pool.free(mp);
-        }
-        MsgType::Error => {
-            error(dom, idx, mp.rd());
-            dom.pool.free(mp);
-        }
-        MsgType::Hangup => {
-            if let Some(h) = dom.head(idx) {
-                h.hup = true;
-            }
-            dom.wake_head(idx);
-            dom.pool.free(mp);
-        }
-        MsgType::UnHangup => {
-            if let Some(h) = dom.head(idx) {
-                h.hup = false;
-            }
-            dom.wake_head(idx);
-            dom.pool.free(mp);
-        }
-        // The reference's 5.12: freed without a word, as they mean nothing up here.
-        _ => dom.pool.free(mp),
-    }
-}
-
-/// M_ERROR (5.8): one byte sets both sides, two set each; 0xff leaves a side.
-fn error(dom: &mut Domain, idx: u32, bytes: &[u8]) {
-    let Some(h) = dom.head(idx) else { return };
-    let mut flush = 0;
-    let mut set = |err: &mut i32, byte: u8, side: u8| {
-        if byte != 0xff {
-            if byte != 0 && *err == 0 {
-                flush |= side;
-            }
-            *err = byte as i32;
-        }
-    };
-    match *bytes {
-        [] | [0] => return,
-        [e] => {
-            set(&mut h.rerr, e, FLUSHR);
-            set(&mut h.werr, e, FLUSHW);
-        }
-        [r, w, ..] => {
-            set(&mut h.rerr, r, FLUSHR);
-            set(&mut h.werr, w, FLUSHW);
-        }
-    }
-    dom.wake_head(idx);
-    if flush != 0 {
-        let mp = Msg::of(MsgType::Flush, &[flush]);
-        dom.putnext(idx | 1, mp);
-    }
-}
-
-/// M_FLUSH at the head (5.11): flush, then turn the write half round once.
-fn flush(dom: &mut Domain, idx: u32, mut mp: Msg) {
-    let how = mp.rd().first().copied().unwrap_or(0);
-    if how & FLUSHR != 0 {
-        let keep = dom.head(idx).is_some_and(|h| h.keep_pcproto);
-        if how & FLUSHBAND != 0 {
-            let band = mp.rd().get(1).copied().unwrap_or(0);
-            dom.flushband(idx, band, Flush::All);
-        } else {
-            dom.flush_where(idx, |m| !(keep && m.ty() == MsgType::PcProto));
-        }
-        dom.head_recheck_pri(idx);
-        dom.wake_head(idx);
-    }
-    if how & FLUSHW != 0 && mp.flag() & MSGNOLOOP == 0 {
-        if let Some(b) = mp.rd_mut().first_mut() {
-            *b &= !FLUSHR;
-        }
-        mp.set_flag(mp.flag() | MSGNOLOOP);
-        dom.putnext(idx | 1, mp);
-    } else {
-        dom.pool.free(mp);
-    }
-}
-
-/// M_SETOPTS (5.10).
-fn setopts(dom: &mut Domain, idx: u32, o: &StrOptions) {
-    if let Some(h) = dom.head(idx) {
-        if let Some(r) = o.readopt {
-            h.readopt = r & mode::RMODEMASK
-                | if r & mode::RPROTMASK != 0 {
-                    r
-                } else {
-                    h.readopt
-                } & mode::RPROTMASK;
-            h.keep_pcproto = r & mode::RFLUSHPCPROT != 0;
-        }
-        if let Some(n) = o.wroff {
-            h.wroff = n as usize;
-        }
-        if let Some(n) = o.tail {
-            h.tail = n as usize;
-        }
-        if let Some(on) = o.delim {
-            h.delim = on;
-        }
-        if let Some(on) = o.mread {
-            h.mread = on;
-        }
-        if let Some(on) = o.ndel {
-            h.ndelon = on;
-        }
-    }
-    let (hiwat, lowat) = match o.band {
-        Some(b) if b > 0 => {
-            let qb = dom.band_mut(idx, b);
-            (&mut qb.hiwat, &mut qb.lowat)
-        }
-        _ => {
-            let s = dom.slot_mut(idx);
-            (&mut s.hiwat, &mut s.lowat)
-        }
-    };
-    if let Some(n) = o.hiwat {
-        *hiwat = n;
-    }
-    if let Some(n) = o.lowat {
-        *lowat = n;
-    }
-    let s = dom.slot_mut(idx);
-    if let Some(n) = o.minpsz {
-        s.minpsz = n;
-    }
-    if let Some(n) = o.maxpsz {
-        s.maxpsz = n;
-    }
-    if s.count < s.hiwat {
-        s.flag &= !flag::QFULL;
-    }
-    dom.backenable(idx);
-}
-
-/// The head's write service procedure: back-enabled, so wake who waits for room.
-fn strwsrv(dom: &mut Domain, idx: u32) {
-    dom.wake_head(idx & !1);
-}
-
 /// Which sides' errors stop a call.
 #[derive(Clone, Copy)]
 pub(crate) enum Sides {
@@ -402,25 +232,36 @@ pub(crate) enum Sides {
 }
 
 impl Head {
-    /// strgeterr (5.7): linked, read error, write error; hangup only for writers.
-    pub fn geterr(&self, sides: Sides, hup: Option<Errno>) -> Result<(), Errno> {
+    /// strgeterr (5.7): linked, read error, write error; hangup only for writers. An error
+    /// that does not persist is cleared with that.
+    pub fn geterr(&mut self, sides: Sides, hup: Option<Errno>) -> Result<(), Errno> {
         if self.plexed {
             return Err(Errno::EINVAL);
         }
-        let (r, w) = match sides {
-            Sides::Read => (self.rerr, 0),
-            Sides::Write => (0, self.werr),
-            Sides::Both => (self.rerr, self.werr),
-        };
-        if r != 0 {
-            return Err(Errno::from_number(r));
+        if self.rerr != 0 && matches!(sides, Sides::Read | Sides::Both) {
+            let e = Errno::from_number(self.rerr);
+            if self.rnonpersist {
+                self.rerr = 0;
+            }
+            return Err(e);
         }
-        if w != 0 {
-            return Err(Errno::from_number(w));
+        if self.werr != 0 && matches!(sides, Sides::Write | Sides::Both) {
+            let e = Errno::from_number(self.werr);
+            if self.wnonpersist {
+                self.werr = 0;
+            }
+            return Err(e);
         }
         match hup {
             Some(e) if self.hup => Err(e),
             _ => Ok(()),
+        }
+    }
+
+    /// Leaves a waker with the head, once.
+    pub fn sleep(&mut self, w: &Waker) {
+        if !self.waiters.iter().any(|x| x.will_wake(w)) {
+            self.waiters.push(w.clone());
         }
     }
 }
@@ -470,7 +311,7 @@ impl Stream {
                     }
                 }
                 match dom.head(self.head) {
-                    Some(h) => h.waiters.push(cx.waker().clone()),
+                    Some(h) => h.sleep(cx.waker()),
                     None => return Poll::Ready(Err(Errno::EBADF)),
                 }
                 Poll::Pending

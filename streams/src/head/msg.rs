@@ -5,11 +5,12 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::{STRCTLSZ, STRMSGSZ, Sides, Sleep};
+use super::readq::Taken;
+use super::{Sides, Sleep};
 use crate::domain::Domain;
 use crate::errno::Errno;
 use crate::file::Stream;
-use crate::message::{INFPSZ, Msg, MsgType};
+use crate::message::{Msg, MsgType};
 use crate::process::{Caller, oflag};
 use crate::queue::NONE;
 use crate::sys::{Got, MORECTL, MOREDATA, Which};
@@ -34,6 +35,7 @@ impl Stream {
                 deadline: None,
             },
             |dom, head| {
+                dom.rq_signals(head);
                 let Some(h) = dom.head(head) else {
                     return Poll::Ready(Err(Errno::EBADF));
                 };
@@ -93,7 +95,6 @@ impl Stream {
                 if let Err(e) = h.geterr(Sides::Write, Some(Errno::ENXIO)) {
                     return Poll::Ready(Err(e));
                 }
-                let wroff = h.wroff;
                 if ctl.is_none() && data.is_none() {
                     return Poll::Ready(Ok(()));
                 }
@@ -110,35 +111,41 @@ impl Stream {
                     }
                     return Poll::Pending;
                 }
-                let body = data.map(|d| {
-                    let mut m = dom.pool.alloc(wroff, d.len());
-                    m.append(d);
-                    m
-                });
-                let mp = match (ctl, body) {
-                    (Some(c), body) => {
-                        // At least 64 bytes, so that a driver can answer in the same block.
-                        let mut m = dom.pool.alloc(0, c.len().max(64));
-                        m.append(c);
-                        m.set_ty(if hipri {
-                            MsgType::PcProto
-                        } else {
-                            MsgType::Proto
-                        });
-                        m.set_cont(body);
-                        Some(m)
-                    }
-                    (None, body) => body,
+                let Some(mut mp) = build(dom, head, ctl, data, hipri) else {
+                    return Poll::Ready(Err(Errno::ENOSR));
                 };
-                if let Some(mut m) = mp {
-                    m.set_band(band);
-                    dom.putnext(head | 1, m);
-                }
+                mp.set_band(band);
+                dom.putnext(head | 1, mp);
                 Poll::Ready(Ok(()))
             },
         )
         .await
     }
+}
+
+/// The message that a putmsg sends; `None` without memory.
+fn build(
+    dom: &mut Domain,
+    head: u32,
+    ctl: Option<&[u8]>,
+    data: Option<&[u8]>,
+    hipri: bool,
+) -> Option<Msg> {
+    let body = match data {
+        Some(d) => Some(dom.make_data(head, d)?),
+        None => None,
+    };
+    let Some(c) = ctl else { return body };
+    // At least 64 bytes, so that a driver can answer in the same block.
+    let mut m = dom.allocb(0, c.len().max(64))?;
+    m.append(c);
+    m.set_ty(if hipri {
+        MsgType::PcProto
+    } else {
+        MsgType::Proto
+    });
+    m.set_cont(body);
+    Some(m)
 }
 
 /// ERANGE for what the queue below does not take (5.4): a message is never split.
@@ -148,14 +155,11 @@ fn check_sizes(
     ctl: Option<&[u8]>,
     data: Option<&[u8]>,
 ) -> Result<(), Errno> {
-    let s = dom.slot(below);
-    let max = if s.maxpsz == INFPSZ {
-        STRMSGSZ as i64
-    } else {
-        s.maxpsz.min(STRMSGSZ as i64)
-    };
-    let bad_data = data.is_some_and(|d| (d.len() as i64) < s.minpsz || d.len() as i64 > max);
-    let bad_ctl = ctl.is_some_and(|c| c.len() > STRCTLSZ);
+    let max = dom.rmax(below);
+    let min = dom.slot(below).minpsz;
+    let bad_data = data.is_some_and(|d| (d.len() as i64) < min || d.len() > max);
+    let ctlsz = dom.env.tune.strctlsz();
+    let bad_ctl = ctl.is_some_and(|c| ctlsz != 0 && c.len() > ctlsz);
     if max == 0 || bad_data || bad_ctl {
         Err(Errno::ERANGE)
     } else {
@@ -173,9 +177,10 @@ fn take(dom: &mut Domain, head: u32, ctlmax: i32, datmax: i32) -> Result<Got, Er
     {
         return Err(Errno::EBADMSG);
     }
-    let Some(mp) = dom.getq(head) else {
+    let Some(mp) = dom.rq_take(head) else {
         return Err(Errno::EAGAIN);
     };
+    let last = Taken::of(&mp);
     let (ty, band, flag, hipri) = (mp.ty(), mp.band(), mp.flag(), mp.is_high_pri());
     let mut ctl_blocks = Vec::new();
     let mut dat_blocks = Vec::new();
@@ -221,11 +226,10 @@ fn take(dom: &mut Domain, head: u32, ctlmax: i32, datmax: i32) -> Result<Got, Er
             m.set_band(band);
         }
         m.set_flag(flag);
-        dom.putbq(head, m);
+        dom.rq_putback(head, m);
     }
-    if hipri {
-        dom.head_recheck_pri(head);
-    }
+    dom.rq_release(head, last.band);
+    dom.rq_settle(head, last);
     Ok(Got {
         ctl,
         data,

@@ -245,6 +245,7 @@ pub(crate) async fn reopen(
                 }
                 if let Some(h) = dom.head(head) {
                     h.hup &= h.is_pipe; // there it is the other end that is missing
+                    (h.rerr, h.werr) = (0, 0);
                 }
                 Poll::Ready(Ok(()))
             },

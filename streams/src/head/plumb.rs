@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use super::open_close::{instance, wait_opened};
-use super::{NSTRPUSH, Sides, Sleep};
+use super::{Sides, Sleep};
 use crate::domain::{Domain, DomainCell};
 use crate::errno::Errno;
 use crate::file::Stream;
@@ -64,12 +64,63 @@ impl Stream {
         _auto: bool,
     ) -> Result<(), Errno> {
         self.begin_plumbing(caller, 0).await?;
-        let r = self.push_locked(caller, name).await;
+        let r = self.push_locked(caller, name, 0).await;
         self.end_plumbing();
         r
     }
 
-    async fn push_locked(self: &Arc<Self>, caller: &Caller, name: &str) -> Result<(), Errno> {
+    /// `_I_INSERT`: pushes a module under `pos` others.
+    pub(crate) async fn insert(
+        self: &Arc<Self>,
+        caller: &Caller,
+        flags: u32,
+        pos: i32,
+        name: &str,
+    ) -> Result<(), Errno> {
+        caller.cred.require_priv()?;
+        self.begin_plumbing(caller, flags).await?;
+        let r = match self.at_pos(pos) {
+            Ok((n, pushed)) if n <= pushed => self.push_locked(caller, name, n).await,
+            _ => Err(Errno::EINVAL),
+        };
+        self.end_plumbing();
+        r
+    }
+
+    /// `_I_REMOVE`: pops the module that has `pos` others above it.
+    pub(crate) async fn remove(
+        self: &Arc<Self>,
+        caller: &Caller,
+        flags: u32,
+        pos: i32,
+        name: &str,
+    ) -> Result<(), Errno> {
+        caller.cred.require_priv()?;
+        self.begin_plumbing(caller, flags).await?;
+        let r = match self.at_pos(pos) {
+            Ok((n, pushed)) if n < pushed && self.list().get(n).is_some_and(|m| m == name) => {
+                self.pop_locked(caller, flags, n).await
+            }
+            _ => Err(Errno::EINVAL),
+        };
+        self.end_plumbing();
+        r
+    }
+
+    /// A position from the top, and how many modules there are.
+    fn at_pos(&self, pos: i32) -> Result<(usize, usize), Errno> {
+        let n = usize::try_from(pos).map_err(|_| Errno::EINVAL)?;
+        let pushed = self.with(|dom| dom.head(self.head).map_or(0, |h| h.pushed));
+        Ok((n, pushed))
+    }
+
+    /// Pushes a module under `pos` others.
+    async fn push_locked(
+        self: &Arc<Self>,
+        caller: &Caller,
+        name: &str,
+        pos: usize,
+    ) -> Result<(), Errno> {
         let entry = self
             .env
             .registry
@@ -79,7 +130,7 @@ impl Stream {
             .cloned()
             .ok_or(Errno::EINVAL)?;
         let count = self.with(|dom| dom.head(self.head).map_or(0, |h| h.pushed));
-        if count >= NSTRPUSH {
+        if count >= self.env.tune.nstrpush() {
             return Err(Errno::EINVAL); // 2.5: not ENXIO
         }
         if let Some(home) = entry.home(&self.env) {
@@ -96,7 +147,8 @@ impl Stream {
         let pair = self.with(|dom| {
             let pair = dom.alloc_pair(self.id);
             dom.install(pair, &entry);
-            dom.attach_under(self.head, pair);
+            let above = dom.pair_at(self.head, pos);
+            dom.attach_under(above, pair);
             if dom.slot(self.head).has(flag::QTRACE) {
                 dom.mark_pair(pair, flag::QTRACE, true);
             }
@@ -120,6 +172,8 @@ impl Stream {
         self.with(|dom| {
             if let Some(h) = dom.head(self.head) {
                 h.pushed += 1;
+                // What is put under the anchor is held by it too.
+                h.anchor += usize::from(h.anchor + pos >= h.pushed && h.anchor > 0);
             }
         });
         Ok(())
@@ -128,19 +182,28 @@ impl Stream {
     /// I_POP.
     pub(crate) async fn pop(self: &Arc<Self>, caller: &Caller, flags: u32) -> Result<(), Errno> {
         self.begin_plumbing(caller, flags).await?;
-        let r = self.pop_locked(caller, flags).await;
+        let r = self.pop_locked(caller, flags, 0).await;
         self.end_plumbing();
         r
     }
 
-    async fn pop_locked(self: &Arc<Self>, caller: &Caller, flags: u32) -> Result<(), Errno> {
-        let top = self
-            .with(|dom| dom.top_module(self.head))
-            .ok_or(Errno::EINVAL)?;
-        let anchored = self.with(|dom| dom.head(self.head).is_some_and(|h| h.pushed <= h.anchor));
-        if anchored {
-            caller.cred.require_priv()?;
-        }
+    /// Pops the module under `pos` others.
+    async fn pop_locked(
+        self: &Arc<Self>,
+        caller: &Caller,
+        flags: u32,
+        pos: usize,
+    ) -> Result<(), Errno> {
+        let top = self.with(|dom| {
+            let above = dom.pair_at(self.head, pos);
+            let top = dom.top_module(above).ok_or(Errno::EINVAL)?;
+            let h = dom.head(self.head).ok_or(Errno::EBADF)?;
+            if h.pushed.saturating_sub(pos) <= h.anchor {
+                caller.cred.require_priv()?; // I_ANCHOR
+                h.anchor = h.anchor.saturating_sub(1);
+            }
+            Ok(top)
+        })?;
         let name = self.with(|dom| dom.slot(top).name);
         let entry = self
             .env
@@ -161,8 +224,7 @@ impl Stream {
         .await;
         self.with(|dom| {
             if let Some(h) = dom.head(self.head) {
-                h.pushed -= 1;
-                h.anchor = h.anchor.min(h.pushed);
+                h.pushed = h.pushed.saturating_sub(1);
             }
         });
         Ok(())
@@ -212,6 +274,14 @@ impl Domain {
         let s = self.slot(top);
         let own = s.stream == self.slot(head).stream;
         (own && s.flag & (flag::QHEAD | flag::QISDRV) == 0).then_some(top & !1)
+    }
+
+    /// The pair that has `pos` modules of its stream above it, the head's for 0.
+    pub(crate) fn pair_at(&self, head: u32, pos: usize) -> u32 {
+        (0..pos).fold(head, |at, _| match self.slot(at | 1).next {
+            NONE => at,
+            next => next & !1,
+        })
     }
 
     /// Puts a pair between a head and what is below it.

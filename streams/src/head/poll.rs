@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::domain::Domain;
 use crate::file::Stream;
 use crate::message::MsgType;
-use crate::queue::{NONE, QB_FULL, flag};
+use crate::queue::{NONE, QB_FULL, QB_WANTW, flag};
 use crate::sys::event;
 
 impl Stream {
@@ -19,6 +20,7 @@ impl Stream {
     ) -> Poll<u16> {
         self.with(|dom| {
             let head = self.head;
+            dom.rq_signals(head);
             let Some(h) = dom.head(head) else {
                 return Poll::Ready(event::POLLNVAL);
             };
@@ -39,15 +41,7 @@ impl Stream {
                     got |= event::POLLOUT;
                 }
                 if want & event::POLLWRBAND != 0 {
-                    let below = dom.slot(head | 1).next;
-                    let bands = if below == NONE {
-                        &[][..]
-                    } else {
-                        &dom.slot(below).bands[..]
-                    };
-                    if bands.is_empty() || bands.iter().any(|b| b.flag & QB_FULL == 0) {
-                        got |= event::POLLWRBAND;
-                    }
+                    got |= bands_writable(dom, head);
                 }
             }
             if pri {
@@ -67,10 +61,28 @@ impl Stream {
             }
             // A getq that finds the queue empty sets QWANTR; poll only asks to be woken.
             if let (Some(cx), Some(h)) = (cx, dom.head(head)) {
-                h.waiters.push(cx.waker().clone());
+                h.sleep(cx.waker());
             }
             debug_assert!(dom.slot(head).has(flag::QUSE));
             Poll::Pending
         })
     }
+}
+
+/// POLLWRBAND if some band of the queue that answers for flow control has room, or it has
+/// none; else the full ones tell when they have.
+fn bands_writable(dom: &mut Domain, head: u32) -> u16 {
+    let below = dom.slot(head | 1).next;
+    if below == NONE {
+        return 0;
+    }
+    let end = dom.flow_end(below);
+    let bands = &mut dom.slot_mut(end).bands;
+    if bands.is_empty() || bands.iter().any(|b| b.flag & QB_FULL == 0) {
+        return event::POLLWRBAND;
+    }
+    for b in bands {
+        b.flag |= QB_WANTW;
+    }
+    0
 }

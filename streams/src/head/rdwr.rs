@@ -5,11 +5,12 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::{STRMSGSZ, Sides, Sleep, mode};
+use super::readq::Taken;
+use super::{Sides, Sleep, mode};
 use crate::domain::Domain;
 use crate::errno::Errno;
 use crate::file::Stream;
-use crate::message::{INFPSZ, MSGDELIM, Msg, MsgType};
+use crate::message::{INFPSZ, MSGDELIM, MSGMARK, Msg, MsgType};
 use crate::process::{Caller, Signal, oflag};
 
 /// How the front of the queue ended one step of a read.
@@ -22,6 +23,17 @@ enum Step {
     More,
 }
 
+/// How one step of a write ended.
+enum Sent {
+    /// So much went down.
+    Bytes(usize),
+    /// There is no room below.
+    Full,
+}
+
+/// Room made for the answer of a read before it is known how much there is.
+const READ_AHEAD: usize = 65536;
+
 impl Stream {
     /// read(2): at most `count` bytes (5.1).
     pub(crate) async fn read(
@@ -30,47 +42,19 @@ impl Stream {
         count: usize,
         flags: u32,
     ) -> Result<Vec<u8>, Errno> {
-        let mut buf = Vec::with_capacity(count.min(STRMSGSZ));
+        let mut buf = Vec::with_capacity(count.min(READ_AHEAD));
         self.wait_for(
             Sleep {
                 caller: Some(caller),
                 deadline: None,
             },
             |dom, head| {
-                Poll::Ready(loop {
-                    let Some(h) = dom.head(head) else {
-                        break Err(Errno::EBADF);
-                    };
-                    if let Err(e) = h.geterr(Sides::Read, None) {
-                        break Err(e);
-                    }
-                    if count == 0 {
-                        break Ok(());
-                    }
-                    let (hup, mread, ndelon) = (h.hup, h.mread, h.ndelon);
-                    match read_step(dom, head, &mut buf, count) {
-                        Err(e) => break Err(e),
-                        Ok(Step::More) => {}
-                        Ok(Step::Stop) => break Ok(()),
-                        Ok(Step::Empty) if !buf.is_empty() || hup => break Ok(()),
-                        Ok(Step::Empty) => {
-                            if flags & oflag::O_NONBLOCK != 0 {
-                                break Err(Errno::EAGAIN);
-                            }
-                            if flags & oflag::O_NDELAY != 0 {
-                                break if ndelon { Ok(()) } else { Err(Errno::EAGAIN) };
-                            }
-                            if mread {
-                                let want = (count - buf.len()) as u64;
-                                dom.putnext(head | 1, Msg::of(MsgType::Read, &want.to_ne_bytes()));
-                                if !dom.slot(head).list.is_empty() {
-                                    continue; // it was answered at once
-                                }
-                            }
-                            return Poll::Pending;
-                        }
-                    }
-                })
+                let mut last = None;
+                let ended = look(dom, head, &mut buf, count, flags, &mut last);
+                if let Some(last) = last {
+                    dom.rq_settle(head, last);
+                }
+                ended
             },
         )
         .await?;
@@ -95,14 +79,15 @@ impl Stream {
                 |dom, head| {
                     loop {
                         match write_step(dom, head, caller, data, sent, first) {
-                            Ok(Some(n)) => {
+                            Ok(None) => return Poll::Ready(Ok(())),
+                            Ok(Some(Sent::Bytes(n))) => {
                                 first = false;
                                 sent += n;
                                 if sent >= data.len() {
                                     return Poll::Ready(Ok(()));
                                 }
                             }
-                            Ok(None) => {
+                            Ok(Some(Sent::Full)) => {
                                 let ndelay = flags & oflag::O_NDELAY != 0
                                     && !dom.head(head).is_some_and(|h| h.ndelon);
                                 if flags & oflag::O_NONBLOCK != 0 || ndelay {
@@ -125,8 +110,63 @@ impl Stream {
     }
 }
 
+/// Reads on as far as it goes.
+fn look(
+    dom: &mut Domain,
+    head: u32,
+    buf: &mut Vec<u8>,
+    count: usize,
+    flags: u32,
+    last: &mut Option<Taken>,
+) -> Poll<Result<(), Errno>> {
+    loop {
+        dom.rq_signals(head);
+        let Some(h) = dom.head(head) else {
+            return Poll::Ready(Err(Errno::EBADF));
+        };
+        if let Err(e) = h.geterr(Sides::Read, None) {
+            return Poll::Ready(Err(e));
+        }
+        if count == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let (hup, mread, ndelon) = (h.hup, h.mread, h.ndelon);
+        match read_step(dom, head, buf, count, last) {
+            Err(e) => return Poll::Ready(Err(e)),
+            Ok(Step::More) => {}
+            Ok(Step::Stop) => return Poll::Ready(Ok(())),
+            Ok(Step::Empty) if !buf.is_empty() || hup => return Poll::Ready(Ok(())),
+            Ok(Step::Empty) => {
+                if flags & oflag::O_NONBLOCK != 0 {
+                    return Poll::Ready(Err(Errno::EAGAIN));
+                }
+                if flags & oflag::O_NDELAY != 0 {
+                    return Poll::Ready(if ndelon { Ok(()) } else { Err(Errno::EAGAIN) });
+                }
+                if mread {
+                    if let Some(last) = last.take() {
+                        dom.rq_settle(head, last);
+                    }
+                    let want = count as u64;
+                    dom.putnext(head | 1, Msg::of(MsgType::Read, &want.to_ne_bytes()));
+                    if !dom.slot(head).list.is_empty() {
+                        continue; // it was answered at once
+                    }
+                }
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
 /// Takes what the first message gives to a read.
-fn read_step(dom: &mut Domain, head: u32, buf: &mut Vec<u8>, count: usize) -> Result<Step, Errno> {
+fn read_step(
+    dom: &mut Domain,
+    head: u32,
+    buf: &mut Vec<u8>,
+    count: usize,
+    last: &mut Option<Taken>,
+) -> Result<Step, Errno> {
     let Some(h) = dom.head(head) else {
         return Err(Errno::EBADF);
     };
@@ -137,9 +177,7 @@ fn read_step(dom: &mut Domain, head: u32, buf: &mut Vec<u8>, count: usize) -> Re
     let ty = front.ty();
     if ty == MsgType::PassFp {
         if readopt & mode::RPROTDIS != 0 {
-            if let Some(mp) = dom.getq(head) {
-                dom.pool.free(mp);
-            }
+            throw_away(dom, head, last);
             return Ok(Step::More);
         }
         return if buf.is_empty() {
@@ -160,15 +198,18 @@ fn read_step(dom: &mut Domain, head: u32, buf: &mut Vec<u8>, count: usize) -> Re
         if !buf.is_empty() {
             return Ok(Step::Stop);
         }
-        if let Some(mp) = dom.getq(head) {
-            dom.pool.free(mp);
-        }
+        throw_away(dom, head, last);
         return Ok(Step::Stop);
     }
-    let Some(mp) = dom.getq(head) else {
+    let Some(mp) = dom.rq_take(head) else {
         return Ok(Step::Empty);
     };
-    let (band, mark, was_pri) = (mp.band(), mp.flag() & MSGDELIM, ty == MsgType::PcProto);
+    let (band, delimited) = (mp.band(), mp.flag() & MSGDELIM != 0);
+    let mark = mp.flag() & (MSGDELIM | MSGMARK);
+    let taken = Taken::of(&mp);
+    // An M_PCPROTO that was held is gone: another may come.
+    let high = taken.high || last.is_some_and(|l| l.high);
+    *last = Some(Taken { high, ..taken });
     let mut rest = Some(mp);
     // Control blocks become data, or go.
     let mut chain: Option<Msg> = None;
@@ -193,9 +234,6 @@ fn read_step(dom: &mut Domain, head: u32, buf: &mut Vec<u8>, count: usize) -> Re
             chain = Some(b);
         }
     }
-    if was_pri {
-        dom.head_recheck_pri(head);
-    }
     let whole = chain.is_none();
     if let Some(mut left) = chain {
         if readopt & mode::RMODEMASK == mode::RMSGD {
@@ -203,15 +241,61 @@ fn read_step(dom: &mut Domain, head: u32, buf: &mut Vec<u8>, count: usize) -> Re
         } else {
             left.set_band(band);
             left.set_flag(left.flag() | mark);
-            dom.putbq(head, left);
+            dom.rq_putback(head, left);
         }
     }
+    dom.rq_release(head, band);
     let by_message = readopt & mode::RMODEMASK != mode::RNORM;
-    let ended = buf.len() >= count || by_message || (whole && delim && mark != 0);
+    let ended = buf.len() >= count || by_message || (whole && delim && delimited);
     Ok(if ended { Step::Stop } else { Step::More })
 }
 
-/// Sends the next packet of a write; `None` if there is no room.
+/// Takes the first message off and frees it.
+fn throw_away(dom: &mut Domain, head: u32, last: &mut Option<Taken>) {
+    if let Some(mp) = dom.rq_take(head) {
+        let taken = Taken::of(&mp);
+        dom.pool.free(mp);
+        dom.rq_release(head, taken.band);
+        *last = Some(taken);
+    }
+}
+
+impl Domain {
+    /// The most data that one message to this queue may have: its own limit, and strmsgsz.
+    pub(crate) fn rmax(&self, below: u32) -> usize {
+        let s = self.slot(below);
+        let own = if s.maxpsz == INFPSZ {
+            usize::MAX
+        } else {
+            usize::try_from(s.maxpsz).unwrap_or(0)
+        };
+        match self.env.tune.strmsgsz() {
+            0 => own,
+            all => own.min(all),
+        }
+    }
+
+    /// The data part of a message to be sent: with the room that SO_WROFF and SO_TAIL ask
+    /// for, in blocks no longer than SO_MAXBLK. `None` without memory.
+    pub(crate) fn make_data(&mut self, head: u32, data: &[u8]) -> Option<Msg> {
+        let h = self.head(head)?;
+        let (wroff, tail) = (h.wroff, h.tail);
+        let most = usize::try_from(h.maxblk).ok().filter(|n| *n > 0);
+        let (first, mut rest) = data.split_at(data.len().min(most.unwrap_or(data.len())));
+        let mut mp = self.allocb(wroff, first.len() + tail)?;
+        mp.append(first);
+        while !rest.is_empty() {
+            let (part, behind) = rest.split_at(rest.len().min(most.unwrap_or(rest.len())));
+            let mut b = self.allocb(0, part.len())?;
+            b.append(part);
+            mp.linkb(b);
+            rest = behind;
+        }
+        Some(mp)
+    }
+}
+
+/// Sends the next packet of a write; `None` if there is nothing to send.
 fn write_step(
     dom: &mut Domain,
     head: u32,
@@ -219,54 +303,45 @@ fn write_step(
     data: &[u8],
     sent: usize,
     first: bool,
-) -> Result<Option<usize>, Errno> {
+) -> Result<Option<Sent>, Errno> {
     let Some(h) = dom.head(head) else {
         return Err(Errno::EBADF);
     };
+    let (delim, is_pipe, writeopt) = (h.delim, h.is_pipe, h.writeopt);
     if let Err(e) = h.geterr(Sides::Write, Some(Errno::EIO)) {
-        if h.is_pipe && h.hup {
-            if h.writeopt & mode::SNDPIPE != 0 {
-                caller.post(Signal::SIGPIPE);
-            }
+        if writeopt & mode::SNDPIPE != 0 && !h.plexed {
+            caller.post(Signal::SIGPIPE);
             return Err(Errno::EPIPE);
         }
         return Err(e);
     }
-    let (wroff, tail, delim) = (h.wroff, h.tail, h.delim);
-    let (is_pipe, writeopt) = (h.is_pipe, h.writeopt);
     let below = dom.slot(head | 1).next;
     if below == crate::queue::NONE {
         return Err(Errno::EIO);
     }
-    let (rmin, rmax) = {
-        let s = dom.slot(below);
-        let max = if s.maxpsz == INFPSZ {
-            STRMSGSZ as i64
-        } else {
-            s.maxpsz.min(STRMSGSZ as i64)
-        };
-        (s.minpsz.max(0) as usize, max.max(0) as usize)
-    };
+    let rmax = dom.rmax(below);
+    let rmin = usize::try_from(dom.slot(below).minpsz).unwrap_or(0);
     if first {
         if rmax == 0 {
-            return Ok(Some(data.len())); // 5.3: returns, nothing sent
+            return Ok(None); // 5.3: returns 0, nothing sent
         }
         if rmin > 0 && (data.len() < rmin || data.len() > rmax) {
             return Err(Errno::ERANGE);
         }
         if data.is_empty() && is_pipe && writeopt & mode::SNDZERO == 0 {
-            return Ok(Some(0));
+            return Ok(None);
         }
     }
     if !dom.canputnext(head | 1) {
-        return Ok(None);
+        return Ok(Some(Sent::Full));
     }
     let n = (data.len() - sent).min(rmax);
-    let mut mp = dom.pool.alloc(wroff, n + tail);
-    mp.append(&data[sent..sent + n]);
+    let Some(mut mp) = dom.make_data(head, &data[sent..sent + n]) else {
+        return Err(Errno::EAGAIN);
+    };
     if delim && sent + n == data.len() {
         mp.set_flag(MSGDELIM);
     }
     dom.putnext(head | 1, mp);
-    Ok(Some(n))
+    Ok(Some(Sent::Bytes(n)))
 }

@@ -53,6 +53,26 @@ enum Buf {
     Shared(Bytes),
 }
 
+/// An outsider's buffer, and what he wants to be told at its end.
+struct Lent {
+    data: Bytes,
+    free: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(free) = self.free.take() {
+            free();
+        }
+    }
+}
+
 impl Buf {
     #[inline]
     fn len(&self) -> usize {
@@ -88,6 +108,15 @@ impl Msg {
     pub fn esballoc(data: Bytes) -> Msg {
         let n = data.len() as u32;
         Msg::from_buf(Buf::Shared(data), 0, n)
+    }
+
+    /// esballoc(9F) with a free routine: `free` runs when the last block that looks at the
+    /// buffer is gone, on whatever thread that is.
+    pub fn esballoc_with(data: Bytes, free: impl FnOnce() + Send + 'static) -> Msg {
+        Msg::esballoc(Bytes::from_owner(Lent {
+            data,
+            free: Some(Box::new(free)),
+        }))
     }
 
     /// An M_DATA block holding a copy of `data`.

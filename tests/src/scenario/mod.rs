@@ -17,6 +17,10 @@
 //!   %putmsg, %getmsg                       the same with RS_HIPRI or nothing
 //!   %poll  POLLIN|POLLOUT [timeout=2s] -> POLLIN
 //!   %ioctl I_NREAD -> 1 10                 return value, then what was copied out
+//!   %ioctl @b I_RECVFD got -> 0 uid=0      the descriptor received is called got
+//!   %raw   I_NREAD USER_BASE "\0\0\0\0"    ioctl(2) with the caller's memory
+//!   %fork q   %limit 3                     a child of the process; descriptors it may have
+//!   %nomem [N]  %mem   %tune strmsgsz=100  allocations fail (after N more), or not
 //!   %istr  CMD ["data"] [timeout=N] -> RVAL "data"
 //!   %link  [l=]@low -> $id   %plink   %unlink $id   %punlink MUXID_ALL
 //!   %emit  [@n] M_DATA "x"                 the probe at the bottom sends this up
@@ -50,7 +54,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use streams::sys::{MORECTL, MOREDATA, StrIoctl};
-use streams::{Config, Cred, Errno, Got, Ioctl, IoctlReply, Kernel, PollFd, Process, Sys, Which};
+use streams::{
+    Config, Cred, Errno, FdInsert, Got, Ioctl, IoctlReply, Kernel, PollFd, Process, Sys, Which,
+};
 
 use crate::probe::{self, Place, Side, show_time};
 use text::{Case, Step, Tok, show};
@@ -347,6 +353,51 @@ impl Machine {
             }
             "poll" => return self.poll(args),
             "ioctl" => return self.ioctl(args),
+            "raw" => return self.raw(args),
+            "nomem" => {
+                let after = match args {
+                    [Tok::Num(n)] => *n as u32,
+                    _ => 0,
+                };
+                self.kernel.fail_allocations(Some(after));
+                Ok(Vec::new())
+            }
+            "mem" => {
+                self.kernel.fail_allocations(None);
+                Ok(Vec::new())
+            }
+            "tune" => {
+                use streams::Tunable::{NStrPush, StrCtlSz, StrMsgSz};
+                let all = [
+                    ("strmsgsz", StrMsgSz),
+                    ("strctlsz", StrCtlSz),
+                    ("nstrpush", NStrPush),
+                ];
+                let [Tok::Key(k, v)] = args else {
+                    return Err("%tune NAME=N".into());
+                };
+                let known = all.iter().find(|(n, _)| n == k);
+                let (Some((_, t)), Tok::Num(n)) = (known, &**v) else {
+                    return Err(format!("%tune {k}?"));
+                };
+                self.kernel.tune(*t, *n as usize);
+                Ok(Vec::new())
+            }
+            "fork" => {
+                let Some(Tok::Word(name)) = args.first() else {
+                    return Err("%fork NAME".into());
+                };
+                let child = self.process(&self.proc)?.fork();
+                self.procs.insert(name.clone(), Arc::new(child));
+                Ok(Vec::new())
+            }
+            "limit" => {
+                let [Tok::Num(n)] = args else {
+                    return Err("%limit DESCRIPTORS".into());
+                };
+                self.process(&self.proc)?.set_nofiles(*n as usize);
+                Ok(Vec::new())
+            }
             "istr" => return self.istr(args),
             "link" | "plink" => {
                 let Some(last) = args.last() else {
@@ -640,8 +691,41 @@ impl Machine {
             I_SETCLTIME => Ioctl::SetClTime(int(0)?),
             I_GETCLTIME => Ioctl::GetClTime,
             I_CANPUT => Ioctl::CanPut(int(0)?),
+            I_PEEK => Ioctl::Peek {
+                ctlmax: key_or(rest, "ctlmax", 65536)?,
+                datmax: key_or(rest, "datamax", 65536)?,
+                hipri: rest.iter().any(|t| t.is("hipri")),
+            },
+            I_SETSIG => Ioctl::SetSig(int(0)?),
+            I_GETSIG => Ioctl::GetSig,
+            I_ESETSIG => Ioctl::ESetSig {
+                pid: self.pid(rest.first())?,
+                events: int(1)?,
+            },
+            I_EGETSIG => Ioctl::EGetSig {
+                pid: self.pid(rest.first())?,
+            },
+            I_SENDFD => Ioctl::SendFd(self.on_fd(rest)?.1),
+            I_RECVFD => return self.recvfd(&p, fd, rest),
+            I_FDINSERT => Ioctl::FdInsert(self.fd_insert(rest)?),
+            I_ATMARK => Ioctl::AtMark(int(0)?),
+            I_ANCHOR => Ioctl::Anchor,
+            I_SERROPT => Ioctl::SetErrOpt(int(0)?),
+            I_GERROPT => Ioctl::GetErrOpt,
+            I_PUSH_NOCTTY => Ioctl::PushNoCtty(word(0)?),
+            I_MUXID2FD => Ioctl::MuxId2Fd(int(0)?),
+            I_INSERT => Ioctl::Insert {
+                pos: int(0)?,
+                name: word(1)?,
+            },
+            I_REMOVE => Ioctl::Remove {
+                pos: int(0)?,
+                name: word(1)?,
+            },
+            FIONREAD => Ioctl::Fionread,
+            FIORDCHK => Ioctl::FioRdChk,
             c if (0x5301..=0x5333).contains(&c) => {
-                return Err(format!("{} can't be asked for yet", names::command(c)));
+                return Err(format!("{} is asked for by %raw", names::command(c)));
             }
             cmd => {
                 let arg = match rest.first() {
@@ -661,13 +745,97 @@ impl Machine {
         };
         Ok(p.ioctl(fd, request).map(|r| {
             let mut v = vec![Tok::Num(r.rval.into())];
-            let one_int = matches!(cmd, I_NREAD | I_GRDOPT | I_GWROPT | I_GETBAND | I_GETCLTIME);
+            if cmd == I_PEEK {
+                return peeked(v, r);
+            }
+            let one_int = matches!(
+                cmd,
+                I_NREAD | I_GRDOPT | I_GWROPT | I_GETBAND | I_GETCLTIME | I_GETSIG | I_EGETSIG
+            ) || matches!(cmd, I_GERROPT | FIONREAD);
             match <[u8; 4]>::try_from(&r.data[..]) {
                 Ok(int) if one_int => v.push(Tok::Num(i32::from_ne_bytes(int).into())),
                 _ if r.data.is_empty() => {}
                 _ => v.push(Tok::Bytes(r.data)),
             }
             v.extend(r.names.into_iter().map(|n| Tok::Bytes(n.into_bytes())));
+            v
+        }))
+    }
+
+    /// `%ioctl I_ESETSIG q ..`: a process by its name, `-q` for its group, or a number.
+    fn pid(&self, tok: Option<&Tok>) -> Result<i32, Wrong> {
+        let Some(tok) = tok else {
+            return Err("which process?".into());
+        };
+        match tok {
+            Tok::Num(n) => Ok(*n as i32),
+            Tok::Word(w) => match w.strip_prefix('-') {
+                Some(w) => Ok(-(self.process(w)?.pgrp() as i32)),
+                None => Ok(self.process(w)?.pid() as i32),
+            },
+            t => Err(format!("{t} is no process")),
+        }
+    }
+
+    /// `%ioctl I_RECVFD [name]`: the descriptor gets the name; what comes out is the uid.
+    fn recvfd(&mut self, p: &Process, fd: i32, rest: &[Tok]) -> Result<Outcome, Wrong> {
+        let name = match rest {
+            [Tok::Word(name)] => name.clone(),
+            _ => "received".to_owned(),
+        };
+        Ok(p.ioctl(fd, Ioctl::RecvFd).map(|r| {
+            let Some(got) = r.received() else {
+                return vec![Tok::word("nothing")];
+            };
+            self.fds.insert(name, (self.proc.clone(), got.fd));
+            vec![
+                Tok::Num(r.rval.into()),
+                Tok::key("uid", Tok::Num(got.uid.into())),
+            ]
+        }))
+    }
+
+    /// `%ioctl I_FDINSERT @other ctl="..." ["data"] offset=N [flags=N]`
+    fn fd_insert(&self, rest: &[Tok]) -> Result<FdInsert, Wrong> {
+        let mut req = FdInsert {
+            flags: key_or(rest, "flags", 0)? as u32,
+            offset: key_or(rest, "offset", 0)?,
+            fildes: match rest.first() {
+                Some(Tok::Num(n)) => *n as i32,
+                _ => self.on_fd(rest)?.1,
+            },
+            ..FdInsert::default()
+        };
+        for t in rest {
+            match t {
+                Tok::Bytes(b) => req.data = Some(b.clone()),
+                Tok::Key(k, v) if k == "ctl" => match &**v {
+                    Tok::Bytes(b) => req.ctl = b.clone(),
+                    t => return Err(format!("ctl={t}")),
+                },
+                _ => {}
+            }
+        }
+        Ok(req)
+    }
+
+    /// `%raw COMMAND ARG "memory"`: ioctl(2) as it is; `-> RVAL "memory"`.
+    fn raw(&self, args: &[Tok]) -> Result<Outcome, Wrong> {
+        let (p, fd, rest) = self.on_fd(args)?;
+        let (Some(Tok::Num(cmd)), Some(Tok::Num(arg))) = (rest.first(), rest.get(1)) else {
+            return Err("%raw COMMAND ARG [\"memory\"]".into());
+        };
+        let mem = match rest.get(2) {
+            Some(Tok::Bytes(b)) => b.clone(),
+            _ => Vec::new(),
+        };
+        let (cmd, arg) = (*cmd as i32, *arg as u64);
+        let had = mem.clone();
+        Ok(p.ioctl(fd, Ioctl::Raw { cmd, arg, mem }).map(|r| {
+            let mut v = vec![Tok::Num(r.rval.into())];
+            if r.data != had {
+                v.push(Tok::Bytes(r.data));
+            }
             v
         }))
     }
@@ -788,6 +956,30 @@ fn matches(expect: &[Tok], got: &[Tok], vars: &mut BTreeMap<String, Tok>) -> boo
         };
     }
     fits
+}
+
+/// The number that a key has, or what it is without.
+fn key_or(args: &[Tok], key: &str, otherwise: i32) -> Result<i32, Wrong> {
+    for t in args {
+        match t {
+            Tok::Key(k, v) if k == key => match **v {
+                Tok::Num(n) => return Ok(n as i32),
+                _ => return Err(format!("{key}=N")),
+            },
+            _ => {}
+        }
+    }
+    Ok(otherwise)
+}
+
+fn peeked(mut v: Vec<Tok>, r: IoctlReply) -> Vec<Tok> {
+    let Some(p) = r.peeked() else { return v };
+    if p.hipri {
+        v.push(Tok::word("hipri"));
+    }
+    v.extend(p.data.map(Tok::Bytes));
+    v.extend(p.ctl.map(|c| Tok::key("ctl", Tok::Bytes(c))));
+    v
 }
 
 fn nothing<T>(_: T) -> Vec<Tok> {

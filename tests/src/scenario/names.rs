@@ -1,7 +1,7 @@
 //! The names of the headers and their numbers, for words in a case.
 
 use streams::message;
-use streams::sys::{self, event};
+use streams::sys::{self, event, stropts};
 use streams::{mode, oflag};
 
 /// The number a word stands for: a number, a name, or several joined by `|`.
@@ -42,7 +42,8 @@ const HERE: &[(&str, i64)] = names! {
         I_GETSIG, I_FIND, I_LINK, I_UNLINK, I_RECVFD, I_PEEK, I_FDINSERT, I_SENDFD,
         I_SWROPT, I_GWROPT, I_LIST, I_PLINK, I_PUNLINK, I_ANCHOR, I_FLUSHBAND, I_CKBAND,
         I_GETBAND, I_ATMARK, I_SETCLTIME, I_GETCLTIME, I_CANPUT, I_SERROPT, I_GERROPT,
-        I_ESETSIG, I_EGETSIG, MUXID_ALL, USER_BASE,
+        I_ESETSIG, I_EGETSIG, I_PUSH_NOCTTY, I_MUXID2FD, I_INSERT, I_REMOVE, FIONREAD,
+        FIORDCHK, MUXID_ALL, USER_BASE,
     }
     event::{
         POLLIN, POLLPRI, POLLOUT, POLLERR, POLLHUP, POLLNVAL, POLLRDNORM, POLLRDBAND,
@@ -55,29 +56,21 @@ const HERE: &[(&str, i64)] = names! {
         FLUSHR, FLUSHW, FLUSHRW, FLUSHBAND, MSGMARK, MSGNOLOOP, MSGDELIM, MSGMARKNEXT,
         MSGNOTMARKNEXT, INFPSZ,
     }
-    oflag::{ O_RDONLY, O_WRONLY, O_RDWR, O_NDELAY, O_NONBLOCK }
+    stropts::{
+        S_INPUT, S_HIPRI, S_OUTPUT, S_WRNORM, S_MSG, S_ERROR, S_HANGUP, S_RDNORM, S_RDBAND,
+        S_WRBAND, S_BANDURG, ANYMARK, LASTMARK, RERRNORM, RERRNONPERSIST, WERRNORM,
+        WERRNONPERSIST, RS_HIPRI,
+    }
+    oflag::{ O_RDONLY, O_WRONLY, O_RDWR, O_NDELAY, O_NONBLOCK, O_NOCTTY }
 };
 
 /// What the crates do not name yet, from sys/stropts.h.
 const HEADER: &[(&str, i64)] = &[
-    ("S_INPUT", 0x01),
-    ("S_HIPRI", 0x02),
-    ("S_OUTPUT", 0x04),
-    ("S_WRNORM", 0x04),
-    ("S_MSG", 0x08),
-    ("S_ERROR", 0x10),
-    ("S_HANGUP", 0x20),
-    ("S_RDNORM", 0x40),
-    ("S_RDBAND", 0x80),
-    ("S_WRBAND", 0x100),
-    ("S_BANDURG", 0x200),
-    ("ANYMARK", 1),
-    ("LASTMARK", 2),
-    ("RERRNORM", 1),
-    ("RERRNONPERSIST", 2),
-    ("WERRNORM", 4),
-    ("WERRNONPERSIST", 8),
-    ("RS_HIPRI", 1),
     ("POLLWRNORM", 4),
-    ("FIONREAD", 0x667f),
+    ("TCSBRK", 0x5405),
+    ("TCGETA", 0x5401),
+    ("TCSETA", 0x5402),
+    ("TIOCGPGRP", 0x7414),
+    ("TIOCSPGRP", 0x7415),
+    ("TIOCGSID", 0x7416),
 ];

@@ -1,6 +1,9 @@
 //! Routes: the internet routing entries (IREs) and the longest match over them.
 //!
 //! ```text
+//!   dst ─► a host route in its /16? ─► hosts, by address ─► pick
+//!        │ no, or not this one
+//!        ▼
 //!   dst  1100'0000 1010'1000 | 0000'0001 | 0000'0111
 //!        root, 65536 entries | middle    | low, only where a prefix is longer than /24
 //!        [..., leaf, child]──►[256]──────►[runs: bits + values]
@@ -13,8 +16,11 @@
 //! it, with its length, so that a lookup is one to three steps and never backs up. A new
 //! prefix overwrites the entries of shorter ones in its range; a deleted one leaves its
 //! entries to the longest prefix that covers it, found in a hash by (address, length).
-//! The low level keeps runs of equal entries instead of all 256, so that a million host
-//! routes cost a hundred bytes each and not a kilobyte.
+//! The low level keeps runs of equal entries instead of all 256.
+//!
+//! Host routes are in a hash and not in the trie: nothing is longer, so who is found there
+//! is found, and a home agent has as many as it has mobile hosts. A bit for each /16 says
+//! whether there are any, and keeps the question from all other destinations.
 //!
 //! Spec:    IRE types and order of lookup as in Solaris `inet/ip.h`, route(7P), RFC 1812 5.2.4.3.
 //! Kept:    longest mask first; at equal length own addresses and broadcasts, then cached,
@@ -242,6 +248,11 @@ pub struct IreTable {
     by_prefix: FxHashMap<(u32, u8), u32>,
     /// Prefixes of each length.
     count: [u32; 33],
+    /// What a lookup of a host gives, by its address; as `pick`.
+    hosts: FxHashMap<u32, u32>,
+    /// How many of them there are in each /16, and a bit for those that have some.
+    hosts_in: Vec<u32>,
+    some_in: Box<[u64; 1024]>,
     root: Vec<u32>,
     mid: Vec<[u32; 256]>,
     free_mid: Vec<u32>,
@@ -273,6 +284,9 @@ impl IreTable {
             free_prefixes: Vec::new(),
             by_prefix: FxHashMap::default(),
             count: [0; 33],
+            hosts: FxHashMap::default(),
+            hosts_in: vec![0; 1 << 16],
+            some_in: Box::new([0; 1024]),
             root: vec![0; 1 << 16],
             mid: Vec::new(),
             free_mid: Vec::new(),
@@ -288,14 +302,25 @@ impl IreTable {
     /// kind, the one that a hash of `dst` chooses.
     #[inline]
     pub fn lookup(&self, dst: u32) -> Option<IreId> {
-        let mut e = self.root[(dst >> 16) as usize];
+        let net = (dst >> 16) as usize;
+        if self.some_in[net >> 6] >> (net & 63) & 1 == 1
+            && let Some(&p) = self.hosts.get(&dst)
+        {
+            return self.picked(p, dst);
+        }
+        let mut e = self.root[net];
         if e & CHILD != 0 {
             e = self.mid[(e & !CHILD) as usize][(dst >> 8 & 255) as usize];
             if e & CHILD != 0 {
                 e = self.low[(e & !CHILD) as usize].get(dst & 255);
             }
         }
-        let p = self.pick[(e & PID_MASK) as usize];
+        self.picked(self.pick[(e & PID_MASK) as usize], dst)
+    }
+
+    /// The route that an entry of `pick` stands for.
+    #[inline]
+    fn picked(&self, p: u32, dst: u32) -> Option<IreId> {
         if p & SEVERAL == 0 {
             return Some(p);
         }
@@ -483,7 +508,12 @@ impl IreTable {
     fn repick(&mut self, pid: u32) {
         let routes = &self.prefixes[pid as usize].routes;
         let several = self.sharers(routes) > 1;
-        self.pick[pid as usize] = if several { SEVERAL | pid } else { routes[0] };
+        let pick = if several { SEVERAL | pid } else { routes[0] };
+        self.pick[pid as usize] = pick;
+        let Prefix { net, len, .. } = self.prefixes[pid as usize];
+        if len == 32 && self.hosts.insert(net, pick).is_none() {
+            self.count_host(net, 1);
+        }
     }
 
     fn new_prefix(&mut self, net: u32, len: u8) -> Result<u32, Errno> {
@@ -506,8 +536,22 @@ impl IreTable {
         };
         self.by_prefix.insert((net, len), pid);
         self.count[usize::from(len)] += 1;
-        self.edit(net, len, Edit::Put(leaf(len, pid)));
+        if len < 32 {
+            self.edit(net, len, Edit::Put(leaf(len, pid)));
+        }
         Ok(pid)
+    }
+
+    /// One host route more or less (-1) in the /16 of `host`.
+    fn count_host(&mut self, host: u32, change: i32) {
+        let net = (host >> 16) as usize;
+        let n = &mut self.hosts_in[net];
+        *n = n.saturating_add_signed(change);
+        let bit = 1 << (net & 63);
+        match *n {
+            0 => self.some_in[net >> 6] &= !bit,
+            _ => self.some_in[net >> 6] |= bit,
+        }
     }
 
     fn drop_prefix(&mut self, pid: u32) {
@@ -515,13 +559,19 @@ impl IreTable {
         self.by_prefix.remove(&(net, len));
         self.count[usize::from(len)] -= 1;
         self.free_prefixes.push(pid);
+        self.pick[pid as usize] = NONE;
+        if len == 32 {
+            if self.hosts.remove(&net).is_some() {
+                self.count_host(net, -1);
+            }
+            return;
+        }
         let shorter = (0..len).rev().filter(|&l| self.count[usize::from(l)] > 0);
         let cover = shorter
             .filter_map(|l| Some(leaf(l, *self.by_prefix.get(&(net & mask_of(l), l))?)))
             .next()
             .unwrap_or(0);
         self.edit(net, len, Edit::Swap(leaf(len, pid), cover));
-        self.pick[pid as usize] = NONE;
     }
 
     /// Changes the entries of a prefix's range, on whatever level they are. Nodes are made on
@@ -548,7 +598,7 @@ impl IreTable {
         if len <= 24 {
             self.edit_mid(node, i, 1 << (24 - len), edit);
         } else {
-            self.edit_host(node, i, net, len, edit);
+            self.edit_low(node, i, net, len, edit);
         }
         let m = &self.mid[node as usize];
         if m[0] & CHILD == 0 && m.iter().all(|e| *e == m[0]) {
@@ -571,7 +621,7 @@ impl IreTable {
     }
 
     /// Longer than /24: in entry `i` of a middle node.
-    fn edit_host(&mut self, node: u32, i: usize, net: u32, len: u8, edit: Edit) {
+    fn edit_low(&mut self, node: u32, i: usize, net: u32, len: u8, edit: Edit) {
         let e = &mut self.mid[node as usize][i];
         let mut all = match *e & CHILD {
             0 => [*e; 256],

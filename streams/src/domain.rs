@@ -335,14 +335,18 @@ impl Domain {
     /// Recomputes whether puts to the queue must go the long way.
     pub(crate) fn refresh_slow(&mut self, idx: u32) {
         let s = self.slot_mut(idx);
+        let odd = s.outer != NONE
+            || s.flag & (flag::QTRACE | flag::QWAIT | flag::QOPENING | flag::QPUTSHARED) != 0;
         let slow = s.inner != NONE
             || s.outer != NONE
             || s.nsync > 0
             || s.flag & (flag::QTRACE | flag::QWAIT | flag::QOPENING) != 0;
+        s.flag &= !(flag::QSLOW | flag::QGUARD);
         if slow {
             s.flag |= flag::QSLOW;
-        } else {
-            s.flag &= !flag::QSLOW;
+        }
+        if s.inner != NONE && !odd {
+            s.flag |= flag::QGUARD;
         }
     }
 

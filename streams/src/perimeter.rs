@@ -95,17 +95,21 @@ impl Perimeter {
     }
 }
 
-/// Who is inside a perimeter, and who waits.
+/// Who is inside a perimeter, and who waits. One word says it all, so that the way in is
+/// one comparison: 0 is nobody inside and nobody waiting.
 #[derive(Default)]
 #[repr(C)]
 pub(crate) struct Waiting {
-    /// How many are inside together.
-    shared: u32,
-    /// Someone is inside exclusively.
-    excl: bool,
+    /// How many are inside together, with [`EXCL`] and [`WAITERS`].
+    state: u32,
     /// The syncq: first come, first served.
     waiters: VecDeque<Event>,
 }
+
+/// Someone is inside exclusively.
+const EXCL: u32 = 1 << 31;
+/// The syncq is not empty.
+const WAITERS: u32 = 1 << 30;
 
 /// Something that waits for a perimeter.
 pub(crate) struct Event {
@@ -129,38 +133,56 @@ pub(crate) enum What {
 impl Waiting {
     #[inline]
     pub fn is_free(&self) -> bool {
-        !self.excl && self.shared == 0 && self.waiters.is_empty()
+        self.state == 0
     }
+    /// Goes in alone; only if it is free.
     #[inline]
     pub fn take(&mut self) {
-        self.excl = true;
+        self.state = EXCL;
     }
     #[inline]
     pub fn give_back(&mut self) {
-        self.excl = false;
+        self.state &= !EXCL;
     }
     #[inline]
     pub fn has_waiters(&self) -> bool {
-        !self.waiters.is_empty()
+        self.state & WAITERS != 0
+    }
+    fn is_excl(&self) -> bool {
+        self.state & EXCL != 0
     }
     fn may_enter(&self, shared: bool) -> bool {
-        self.waiters.is_empty() && self.open_to(shared)
+        !self.has_waiters() && self.open_to(shared)
     }
     fn open_to(&self, shared: bool) -> bool {
-        !self.excl && (shared || self.shared == 0)
+        !self.is_excl() && (shared || self.state & !WAITERS == 0)
     }
     fn enter(&mut self, shared: bool) {
         if shared {
-            self.shared += 1;
+            self.state += 1;
         } else {
-            self.excl = true;
+            self.state |= EXCL;
         }
     }
     fn leave(&mut self, shared: bool) {
         if shared {
-            self.shared -= 1;
+            self.state -= 1;
         } else {
-            self.excl = false;
+            self.state &= !EXCL;
+        }
+    }
+    fn wait(&mut self, event: Event) {
+        self.waiters.push_back(event);
+        self.state |= WAITERS;
+    }
+    fn next_waiter(&mut self) -> Option<Event> {
+        let first = self.waiters.pop_front();
+        self.count_waiters();
+        first
+    }
+    fn count_waiters(&mut self) {
+        if self.waiters.is_empty() {
+            self.state &= !WAITERS;
         }
     }
     /// Takes what waits for one queue (qprocsoff(9F)).
@@ -168,6 +190,7 @@ impl Waiting {
         let (gone, stay): (VecDeque<_>, VecDeque<_>) =
             self.waiters.drain(..).partition(|e| e.idx == idx);
         self.waiters = stay;
+        self.count_waiters();
         gone.into()
     }
 }
@@ -187,7 +210,7 @@ impl Domain {
         if outer != NONE {
             let o = &mut self.slot_mut(outer).perim;
             if !o.may_enter(true) {
-                o.waiters.push_back(event(mp));
+                o.wait(event(mp));
                 self.slot_mut(idx).nsync += 1;
                 return None;
             }
@@ -195,7 +218,7 @@ impl Domain {
         if inner != NONE {
             let i = &mut self.slot_mut(inner).perim;
             if !i.may_enter(shared) {
-                i.waiters.push_back(event(mp));
+                i.wait(event(mp));
                 self.slot_mut(idx).nsync += 1;
                 return None;
             }
@@ -258,7 +281,7 @@ impl Domain {
             if !open {
                 return;
             }
-            let Some(event) = self.slot_mut(perim).perim.waiters.pop_front() else {
+            let Some(event) = self.slot_mut(perim).perim.next_waiter() else {
                 return;
             };
             if !live {
@@ -318,11 +341,11 @@ impl Domain {
             return f(self, idx, mp, tag);
         }
         // Exclusive already (no D_MTPUTSHARED): the manual lets it run at once.
-        if !outer && self.slot(perim).perim.excl {
+        if !outer && self.slot(perim).perim.is_excl() {
             return f(self, idx, mp, tag);
         }
         self.slot_mut(idx).nsync += 1;
-        self.slot_mut(perim).perim.waiters.push_back(Event {
+        self.slot_mut(perim).perim.wait(Event {
             idx,
             generation,
             mp,

@@ -12,7 +12,7 @@
 
 use crate::domain::Domain;
 use crate::message::Msg;
-use crate::queue::{NONE, flag};
+use crate::queue::{NONE, PutFn, flag};
 
 impl Domain {
     /// putnext(9F).
@@ -29,34 +29,33 @@ impl Domain {
     #[inline]
     pub(crate) fn put(&mut self, idx: u32, mp: Msg) {
         let s = self.slot(idx);
-        if s.flag & flag::QSLOW == 0 && !self.stack_is_deep() {
+        if self.stack_is_deep() {
+            self.put_slow(idx, mp);
+        } else if s.flag & flag::QSLOW == 0 {
             let putp = s.putp;
             putp(self, idx, mp);
+        } else if s.flag & flag::QGUARD != 0 {
+            let (putp, inner) = (s.putp, s.inner);
+            self.put_guarded(idx, mp, putp, inner);
         } else {
-            self.put_guarded(idx, mp);
+            self.put_slow(idx, mp);
         }
     }
 
     /// The put of a queue with an exclusive inner perimeter and nothing else that is special.
     #[inline]
-    fn put_guarded(&mut self, idx: u32, mp: Msg) {
-        let s = self.slot(idx);
-        let special = flag::QTRACE | flag::QWAIT | flag::QPUTSHARED | flag::QOPENING;
-        if s.flag & special == 0 && s.outer == NONE && s.inner != NONE && !self.stack_is_deep() {
-            let (putp, inner) = (s.putp, s.inner);
-            let p = &mut self.slot_mut(inner).perim;
-            if p.is_free() {
-                p.take();
-                putp(self, idx, mp);
-                let p = &mut self.slot_mut(inner).perim;
-                p.give_back();
-                if p.has_waiters() {
-                    self.drain_syncq(inner);
-                }
-                return;
-            }
+    fn put_guarded(&mut self, idx: u32, mp: Msg, putp: PutFn, inner: u32) {
+        let p = &mut self.slot_mut(inner).perim;
+        if !p.is_free() {
+            return self.put_slow(idx, mp);
         }
-        self.put_slow(idx, mp);
+        p.take();
+        putp(self, idx, mp);
+        let p = &mut self.slot_mut(inner).perim;
+        p.give_back();
+        if p.has_waiters() {
+            self.drain_syncq(inner);
+        }
     }
 
     /// Every other put: traced, waited for, deferred, shared, with an outer perimeter.

@@ -60,6 +60,8 @@ pub(crate) mod flag {
     pub const QPUTSHARED: u32 = 0x1000_0000;
     /// The open of the pair has not returned yet: puts to it wait.
     pub const QOPENING: u32 = 0x2000_0000;
+    /// Of what makes the queue slow there is an exclusive inner perimeter and nothing else.
+    pub const QGUARD: u32 = 0x4000_0000;
 }
 
 /// `qb_flag` bits.

@@ -40,6 +40,7 @@ mod flow;
 mod handle;
 mod head;
 mod intr;
+mod invariants;
 mod kernel;
 mod module;
 mod names;

@@ -162,33 +162,36 @@ impl Slot {
 
     /// The accounts agree with the list (invariants 3 and 4 of the reference's section 10).
     pub fn check(&self) {
-        let sum = |band: u8| -> usize {
-            self.list
-                .iter()
-                .filter(|m| {
-                    if m.is_high_pri() {
-                        band == 0
-                    } else {
-                        m.band() == band
-                    }
-                })
-                .map(Msg::msgsize)
-                .sum()
-        };
-        assert_eq!(
-            self.count,
-            sum(0),
-            "q_count is the bytes of band 0 and high priority"
-        );
-        for (i, b) in self.bands.iter().enumerate() {
-            assert_eq!(b.count, sum(i as u8 + 1), "qb_count of band {}", i + 1);
+        if let Err(what) = self.accounts() {
+            panic!("{}: {what}", self.name);
         }
+    }
+
+    /// What is wrong with the accounts or the order.
+    pub fn accounts(&self) -> Result<(), &'static str> {
+        let mut normal = 0;
         let mut last = u16::MAX;
         for m in &self.list {
             let class = class(m);
-            assert!(class <= last, "order on the queue");
+            if class > last {
+                return Err("a message stands in front of one of a higher class");
+            }
             last = class;
+            if m.is_high_pri() || m.band() == 0 {
+                normal += m.msgsize();
+            }
         }
+        if self.count != normal {
+            return Err("q_count is not the bytes of band 0 and high priority");
+        }
+        for (i, b) in self.bands.iter().enumerate() {
+            let of_band = |m: &&Msg| !m.is_high_pri() && usize::from(m.band()) == i + 1;
+            let sum: usize = self.list.iter().filter(of_band).map(Msg::msgsize).sum();
+            if b.count != sum {
+                return Err("qb_count is not the bytes of its band");
+            }
+        }
+        Ok(())
     }
 }
 

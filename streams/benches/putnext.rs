@@ -223,12 +223,80 @@ fn pipe(c: &mut Criterion) {
     g.finish();
 }
 
+/// Two threads, each on a stream of its own in one kernel, beside one thread: how much more
+/// gets done. One after the other in each round, so that a machine's drift hits both.
+fn threads(_: &mut Criterion) {
+    const N: u64 = 200_000;
+    let k = kernel();
+    let ends: Vec<_> = (0..2)
+        .map(|_| {
+            let p = k.process(Cred::ROOT);
+            let (a, b) = p.pipe().expect("pipe");
+            (p, a, b)
+        })
+        .collect();
+    let pipe = |i: usize| {
+        let (p, a, b) = &ends[i];
+        for _ in 0..N {
+            p.write(*a, &[7; 64]).expect("write");
+            assert_eq!(p.read(*b, 64).expect("read").len(), 64);
+        }
+    };
+    gain("write and read over a pipe", &pipe);
+    let p = k.process(Cred::ROOT);
+    let fds: Vec<i32> = (0..2)
+        .map(|_| {
+            let fd = p.open("/dev/source", oflag::O_RDWR).expect("open");
+            for _ in 0..CHAIN - 1 {
+                p.push(fd, "free").expect("push");
+            }
+            p.push(fd, "sink").expect("push");
+            fd
+        })
+        .collect();
+    gain("hops through 8 modules", &|i| {
+        rounds(&p, fds[i], 1, 10 * N);
+    });
+}
+
+/// Work done by two threads in the time that one needs for its own, median of 15 rounds.
+fn gain(what: &str, work: &(impl Fn(usize) + Sync)) {
+    let mut gains: Vec<f64> = (0..15)
+        .map(|_| {
+            let start = Instant::now();
+            work(0);
+            let one = start.elapsed();
+            let gate = std::sync::Barrier::new(3);
+            let two = std::thread::scope(|s| {
+                for i in 0..2 {
+                    let gate = &gate;
+                    s.spawn(move || {
+                        gate.wait();
+                        work(i);
+                        gate.wait();
+                    });
+                }
+                gate.wait();
+                let start = Instant::now();
+                gate.wait();
+                start.elapsed()
+            });
+            2.0 * one.as_secs_f64() / two.as_secs_f64()
+        })
+        .collect();
+    gains.sort_by(f64::total_cmp);
+    println!(
+        "two threads on two streams, {what}: {:.2} times one thread",
+        gains[7]
+    );
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
         .sample_size(20);
-    targets = hops, queue, pipe
+    targets = hops, queue, pipe, threads
 }
 criterion_main!(benches);

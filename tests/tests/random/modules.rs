@@ -173,7 +173,7 @@ impl Module for Losing {
 fn lose(q: &mut Queue<'_, Losing>, mp: Msg) {
     if mp.ty() == MsgType::Data {
         q.ptr().0 += 1;
-        if q.ptr().0 % 3 == 0 {
+        if q.ptr().0.is_multiple_of(3) {
             return q.freemsg(mp);
         }
     }

@@ -66,6 +66,7 @@ pub struct Domain {
 }
 
 /// A domain and where it went if it joined another.
+#[repr(align(128))] // what two threads write is never on one cache line
 pub(crate) struct DomainCell {
     pub dom: Mutex<Domain>,
     pub moved: OnceLock<Arc<DomainCell>>,

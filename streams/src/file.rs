@@ -15,6 +15,7 @@ use crate::fifo::Ends;
 use crate::kernel::Env;
 
 /// An open stream. It stays open as long as a file or a link refers to it.
+#[repr(align(128))] // what two threads write is never on one cache line
 pub(crate) struct Stream {
     pub id: u32,
     pub env: Arc<Env>,

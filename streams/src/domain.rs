@@ -25,7 +25,7 @@ use rustc_hash::FxHashMap;
 
 use crate::kernel::Env;
 use crate::message::{Msg, Pool};
-use crate::perimeter::Inner;
+use crate::perimeter::{Inner, Perimeter};
 use crate::queue::{NONE, QRef, Slot, flag};
 use crate::registry::Entry;
 use crate::sched::Timer;
@@ -319,18 +319,25 @@ impl Domain {
             s.maxpsz = ops.info.maxpsz;
             s.hiwat = ops.info.hiwat;
             s.lowat = ops.info.lowat;
-            s.inner = match p.inner {
-                Inner::None => NONE,
-                Inner::PerQ => idx,
-                Inner::QPair => even,
-                Inner::PerMod => modslot,
-            };
-            s.outer = if p.outer { modslot } else { NONE };
-            if p.put_shared {
-                s.flag |= flag::QPUTSHARED;
-            }
-            self.refresh_slow(idx);
+            self.enclose(idx, p, modslot);
         }
+    }
+
+    /// Puts a queue into the perimeters that its module asks for (mt-streams(9F)).
+    pub(crate) fn enclose(&mut self, idx: u32, p: Perimeter, modslot: u32) {
+        let s = self.slot_mut(idx);
+        s.inner = match p.inner {
+            Inner::None => NONE,
+            Inner::PerQ => idx,
+            Inner::QPair => idx & !1,
+            Inner::PerMod => modslot,
+        };
+        s.outer = if p.outer { modslot } else { NONE };
+        s.flag &= !flag::QPUTSHARED;
+        if p.put_shared {
+            s.flag |= flag::QPUTSHARED;
+        }
+        self.refresh_slow(idx);
     }
 
     /// Recomputes whether puts to the queue must go the long way.

@@ -288,7 +288,8 @@ fn acked(mp: Msg, otherwise: Errno) -> Result<(), Errno> {
 
 /// Gives the head's queues to the multiplexor whose write queue is `drv` (STPLEX).
 fn plex(dom: &mut Domain, head: u32, mux: crate::module::MuxOps, drv: u32) {
-    let (name, modslot) = (dom.slot(drv).name, dom.slot(drv).modslot);
+    let d = dom.slot(drv);
+    let (name, modslot, ops) = (d.name, d.modslot, d.ops);
     if let Some(h) = dom.head(head) {
         h.plexed = true;
     }
@@ -296,8 +297,10 @@ fn plex(dom: &mut Domain, head: u32, mux: crate::module::MuxOps, drv: u32) {
         let s = dom.slot_mut(idx);
         s.putp = putp;
         s.srvp = srvp;
-        s.name = name; // drops and traces are the driver's
+        s.ops = ops; // timeouts, bufcalls and interrupts too are the driver's,
+        s.name = name; // as are drops and traces,
         s.modslot = modslot;
+        dom.enclose(idx, ops.perimeter, modslot); // and they enter its perimeter
     }
     let s = dom.slot_mut(head);
     s.linked_head = s.ptr.take();
@@ -314,9 +317,11 @@ fn unplex(dom: &mut Domain, head: u32, flush: bool) {
         let s = dom.slot_mut(idx);
         s.putp = putp;
         s.srvp = srvp;
+        s.ops = ops;
         s.name = ops.info.name;
         s.modslot = crate::queue::NONE;
         s.flag &= !flag::QENAB;
+        dom.enclose(idx, ops.perimeter, crate::queue::NONE);
     }
     let s = dom.slot_mut(head);
     if let Some(h) = s.linked_head.take() {

@@ -23,6 +23,7 @@ use dlpi::{Dlpi, Links};
 use ipmod::{plumb, wire};
 use streams::{Config, Cred, Doorbell, Kernel, Process, Sys, oflag};
 use vtunl::client::{Binding, Client};
+use vtunl::encap_table::{ENCAP_G, ENCAP_M, ENCAP_S};
 
 /// A link that gives the same frame as often as it is told to.
 struct Gen {
@@ -83,6 +84,11 @@ struct Lab {
 }
 
 fn lab(frame: Vec<u8>) -> Lab {
+    lab_with(frame, 0, 1)
+}
+
+/// With the flags of the target, and so many exits for it.
+fn lab_with(frame: Vec<u8>, flags: u16, exits: u8) -> Lab {
     let k = Kernel::with_config(Config::test()).expect("a kernel");
     ipmod::register(&k).expect("names");
     vtunl::register(&k).expect("names");
@@ -124,8 +130,16 @@ fn lab(frame: Vec<u8>) -> Lab {
         .expect("plain route");
     let ctl = p.open("/dev/vtunl", oflag::O_RDWR).expect("control");
     let vt = Client::new(&p, ctl);
-    vt.encap_add(&Binding::new(ip("10.3.0.77"), ip("10.2.0.2")))
-        .expect("ENCAP_ADD");
+    plumb::route_add(&p, ip("10.5.0.0"), ip("255.255.255.0"), ip("10.2.0.2"), 0)
+        .expect("route to the exits");
+    for n in 1..=exits {
+        let exit = Ipv4Addr::new(10, 5, 0, n);
+        let binding = Binding {
+            flags,
+            ..Binding::new(ip("10.3.0.77"), exit)
+        };
+        vt.encap_add(&binding).expect("ENCAP_ADD");
+    }
     vt.decap_all(true).expect("DECAP_ADD");
     p.close(ctl).expect("close");
     Lab {
@@ -168,12 +182,41 @@ fn path(c: &mut Criterion) {
     }
 }
 
+/// What the tunnel costs by itself: from the IP module's hand-over to vtunl to the IP
+/// driver's hand-over to the link, look-ups of target and route included; and the other way.
+/// That is the whole way less the same way without a tunnel, one after the other in each of
+/// 31 rounds; the median of the differences.
+fn inside(_: &mut Criterion) {
+    const N: u64 = 50_000;
+    for len in [64, 1400] {
+        let plain = lab(frame(len, false, "10.4.0.1"));
+        let (to, from) = ("10.3.0.77", "10.4.0.1");
+        let cases = [
+            ("encapsulating, IPIP", frame(len, false, to), 0, 1),
+            ("encapsulating, minimal", frame(len, false, to), ENCAP_M, 1),
+            ("encapsulating, GRE", frame(len, false, to), ENCAP_G, 1),
+            ("replicating to 2 exits", frame(len, false, to), ENCAP_S, 2),
+            ("replicating to 8 exits", frame(len, false, to), ENCAP_S, 8),
+            ("decapsulating, IPIP", frame(len, true, from), 0, 1),
+        ];
+        for (name, frame, flags, exits) in cases {
+            let lab = lab_with(frame, flags, exits);
+            let ns = |l: &Lab| l.run(N).as_secs_f64() * 1e9 / N as f64;
+            (ns(&lab), ns(&plain));
+            let mut more: Vec<f64> = (0..31).map(|_| ns(&lab) - ns(&plain)).collect();
+            more.sort_by(f64::total_cmp);
+            assert!(lab.k.drops().is_empty(), "{name}: {:?}", lab.k.drops());
+            println!("inside the tunnel, {len} bytes, {name}: {:.0} ns", more[15]);
+        }
+    }
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
         .sample_size(20);
-    targets = path
+    targets = path, inside
 }
 criterion_main!(benches);

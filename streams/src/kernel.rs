@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -61,7 +61,7 @@ pub(crate) struct Env {
     /// Streams whose last file went away inside a domain and wait to be closed.
     pub graves: Mutex<Vec<Arc<Stream>>>,
     /// A domain without queues: the timers of poll(2).
-    sleepers: OnceLock<Arc<DomainCell>>,
+    sleepers: Mutex<Option<Arc<DomainCell>>>,
     pub pump: Pump,
 }
 
@@ -143,7 +143,11 @@ impl Env {
     /// Wakes somebody at a time, independent of any stream.
     pub fn wake_at(self: &Arc<Self>, at: Duration, waker: Waker) {
         let after = at.saturating_sub(self.now());
-        let cell = self.sleepers.get_or_init(|| DomainCell::new(self)).clone();
+        let mut sleepers = self.sleepers.lock();
+        let cell = sleepers
+            .get_or_insert_with(|| DomainCell::new(self))
+            .clone();
+        drop(sleepers);
         cell.with(|dom| dom.set_timer(after, Timer::Wake(waker)));
     }
 
@@ -193,6 +197,23 @@ impl Wake for Parker {
     }
 }
 
+/// Ends with the last kernel value and process: then links, attachments and what modules
+/// share, which keep the kernel, are let go.
+pub(crate) struct Life(Arc<Env>);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        let env = &self.0;
+        let links = std::mem::take(&mut env.links.lock().by_id);
+        let names = std::mem::take(&mut *env.names.lock());
+        drop((links, names));
+        env.bury();
+        let registry = std::mem::take(&mut *env.registry.write());
+        let sleepers = env.sleepers.lock().take();
+        drop((registry, sleepers));
+    }
+}
+
 /// How a kernel is made.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Config {
@@ -225,6 +246,7 @@ impl Config {
 #[derive(Clone)]
 pub struct Kernel {
     pub(crate) env: Arc<Env>,
+    life: Arc<Life>,
 }
 
 impl Kernel {
@@ -269,10 +291,12 @@ impl Kernel {
             tune: Tunables::default(),
             memory: Memory::default(),
             graves: Mutex::default(),
-            sleepers: OnceLock::new(),
+            sleepers: Mutex::default(),
             pump: Pump::new()?,
         };
-        Ok(Kernel { env: Arc::new(env) })
+        let env = Arc::new(env);
+        let life = Arc::new(Life(env.clone()));
+        Ok(Kernel { env, life })
     }
 
     // ---- add_drv, modinfo ----
@@ -441,7 +465,7 @@ impl Kernel {
 
     /// A new process with these credentials.
     pub fn process(&self, cred: Cred) -> Process {
-        Process::new(self.env.clone(), cred)
+        Process::new(self.env.clone(), self.life.clone(), cred)
     }
 
     // ---- time and schedule ----
@@ -516,5 +540,33 @@ impl Kernel {
     /// Every open stream: its modules from the head down, and what is linked where.
     pub fn stacks(&self) -> Vec<StackView> {
         crate::show::stacks(&self.env)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::{Ioctl, Sys};
+
+    /// Links (streamio(7I) I_PLINK) and attachments (fattach(3C)) outlive their process,
+    /// not their kernel.
+    #[test]
+    fn a_kernel_with_links_and_names_ends() {
+        let k = Kernel::with_config(Config::test()).expect("a kernel");
+        crate::register(&k).expect("names");
+        let p = k.process(Cred::ROOT);
+        let up = p.open("/dev/mux", 2).expect("mux");
+        let low = p.open("/dev/echo", 2).expect("echo");
+        p.ioctl(up, Ioctl::Plink(low)).expect("I_PLINK");
+        let (a, _b) = p.pipe().expect("pipe");
+        p.mkfile("/tmp/name", 0o600).expect("mkfile");
+        p.fattach(a, "/tmp/name").expect("fattach");
+        p.poll(&mut [], Some(Duration::from_millis(1)))
+            .expect("poll");
+        let env = Arc::downgrade(&k.env);
+        drop(k);
+        assert!(env.upgrade().is_some());
+        drop(p);
+        assert_eq!(env.strong_count(), 0);
     }
 }

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 
 use crate::errno::Errno;
 use crate::file::{FileRef, Stream};
-use crate::kernel::Env;
+use crate::kernel::{Env, Life};
 use crate::message::Cred;
 
 pub use signal::{Action, SigInfo, Signal, si_code};
@@ -62,10 +62,11 @@ pub struct Process {
     /// Descriptors that exec closes (FD_CLOEXEC).
     cloexec: Mutex<BTreeSet<i32>>,
     nofiles: AtomicUsize,
+    life: Arc<Life>,
 }
 
 impl Process {
-    pub(crate) fn new(env: Arc<Env>, cred: Cred) -> Process {
+    pub(crate) fn new(env: Arc<Env>, life: Arc<Life>, cred: Cred) -> Process {
         let pid = env.next_pid.fetch_add(1, Ordering::Relaxed);
         let ids = Ids {
             ppid: 1,
@@ -73,10 +74,10 @@ impl Process {
             sid: pid,
             ctty: None,
         };
-        Process::with(env, Caller::new(cred, pid, ids))
+        Process::with(env, life, Caller::new(cred, pid, ids))
     }
 
-    fn with(env: Arc<Env>, caller: Caller) -> Process {
+    fn with(env: Arc<Env>, life: Arc<Life>, caller: Caller) -> Process {
         let caller = Arc::new(caller);
         env.procs.add(&caller);
         Process {
@@ -85,6 +86,7 @@ impl Process {
             files: Mutex::default(),
             cloexec: Mutex::default(),
             nofiles: AtomicUsize::new(NOFILES),
+            life,
         }
     }
 
@@ -128,7 +130,7 @@ impl Process {
     /// share the files, so that flags changed by one hold for the other.
     pub fn fork(&self) -> Process {
         let pid = self.env.next_pid.fetch_add(1, Ordering::Relaxed);
-        let child = Process::with(self.env.clone(), self.caller.child(pid));
+        let child = Process::with(self.env.clone(), self.life.clone(), self.caller.child(pid));
         child.files.lock().clone_from(&self.files.lock());
         child.cloexec.lock().clone_from(&self.cloexec.lock());
         let limit = self.nofiles.load(Ordering::Relaxed);

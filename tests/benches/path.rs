@@ -202,7 +202,7 @@ fn inside(_: &mut Criterion) {
         for (name, frame, flags, exits) in cases {
             let lab = lab_with(frame, flags, exits);
             let ns = |l: &Lab| l.run(N).as_secs_f64() * 1e9 / N as f64;
-            (ns(&lab), ns(&plain));
+            let _warm = (ns(&lab), ns(&plain));
             let mut more: Vec<f64> = (0..31).map(|_| ns(&lab) - ns(&plain)).collect();
             more.sort_by(f64::total_cmp);
             assert!(lab.k.drops().is_empty(), "{name}: {:?}", lab.k.drops());

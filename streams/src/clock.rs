@@ -2,7 +2,7 @@
 //!
 //! Spec: drv_getparm(9F) LBOLT, gethrtime(9F). All times are since the kernel was made.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Where a kernel reads its time.

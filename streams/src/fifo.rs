@@ -12,8 +12,8 @@
 //! Kept: an open for reading waits for a writer and one for writing for a reader; with
 //! O_NONBLOCK the one succeeds, the other is ENXIO.
 
+use crate::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 
 use crate::domain::DomainCell;

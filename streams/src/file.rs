@@ -6,9 +6,9 @@
 //!   link under a multiplexor ───────┘      the last one to go closes the stream
 //! ```
 
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::domain::{Domain, DomainCell};
 use crate::fifo::Ends;

@@ -6,22 +6,30 @@
 //!   timer due ─────────────────────────────────────────────┘
 //! ```
 //!
-//! With the real clock one thread per kernel pumps, started by the first doorbell or
-//! timer. With a manual clock nothing runs by itself: `Kernel::step` pumps.
+//! With the real clock worker threads pump. One of them leads: it sleeps until something is
+//! ready, hands the lead on and does what it found, so that the interrupts of two domains
+//! run side by side. The first doorbell or timer starts the first worker; a leader that
+//! has something to do, and nobody to lead after it, starts another, up to
+//! `Config::workers`. With a manual clock nothing runs by itself: `Kernel::step` pumps.
+//!
+//! ```text
+//!   leader     ── sleeps ──► takes events ──► does them ──► follows
+//!   follower   ── waits for the lead ───────► sleeps ──► takes events ..
+//! ```
 //!
 //! Spec: ddi_add_intr(9F), ddi_trigger_softintr(9F).
 
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::collections::{BinaryHeap, HashMap};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::sync::Mutex;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
-use parking_lot::Mutex;
 
 use crate::domain::{Domain, DomainCell};
 use crate::kernel::Env;
@@ -56,11 +64,16 @@ impl Doorbell {
 
     /// Asks for an interrupt. Cheap if one is pending already.
     pub fn ring(&self) {
-        if !self.inner.pending.swap(true, Ordering::AcqRel)
+        if self.set_pending()
             && let Some(env) = self.inner.env.upgrade()
         {
             env.pump.post(self.clone());
         }
+    }
+
+    /// False if a ring is pending already.
+    fn set_pending(&self) -> bool {
+        !self.inner.pending.swap(true, Ordering::AcqRel)
     }
 
     /// Runs the interrupt in its domain.
@@ -102,18 +115,28 @@ impl Drop for Watch {
     }
 }
 
+/// What only the leader touches.
+struct Lead {
+    poll: Poll,
+    events: Events,
+}
+
 /// The pump of one kernel.
 pub(crate) struct Pump {
     jobs: Sender<Doorbell>,
     inbox: Receiver<Doorbell>,
-    poll: Mutex<Poll>,
+    lead: Mutex<Lead>,
     registry: mio::Registry,
     waker: Waker,
     watched: Mutex<HashMap<Token, Doorbell>>,
     next_token: AtomicUsize,
     /// When some domain has a timer due.
     due: Mutex<BinaryHeap<DueTimer>>,
-    started: AtomicBool,
+    /// Worker threads, and how many there may be.
+    workers: AtomicUsize,
+    max_workers: usize,
+    /// Workers that wait for the lead.
+    followers: AtomicUsize,
     asleep: AtomicBool,
 }
 
@@ -139,7 +162,7 @@ impl Ord for DueTimer {
 const WAKE: Token = Token(0);
 
 impl Pump {
-    pub fn new() -> io::Result<Pump> {
+    pub fn new(max_workers: usize) -> io::Result<Pump> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
         let waker = Waker::new(&registry, WAKE)?;
@@ -147,13 +170,18 @@ impl Pump {
         Ok(Pump {
             jobs,
             inbox,
-            poll: Mutex::new(poll),
+            lead: Mutex::new(Lead {
+                poll,
+                events: Events::with_capacity(64),
+            }),
             registry,
             waker,
             watched: Mutex::default(),
             next_token: AtomicUsize::new(1),
             due: Mutex::default(),
-            started: AtomicBool::new(false),
+            workers: AtomicUsize::new(0),
+            max_workers: max_workers.max(1),
+            followers: AtomicUsize::new(0),
             asleep: AtomicBool::new(false),
         })
     }
@@ -163,6 +191,8 @@ impl Pump {
         self.wake();
     }
 
+    /// Wakes the leader if it sleeps. What was made ready before is seen by a leader that
+    /// is about to: both swap the flag, and who comes second sees what the first did before.
     pub fn wake(&self) {
         if self.asleep.swap(false, Ordering::AcqRel) {
             let _ = self.waker.wake();
@@ -205,22 +235,22 @@ impl Pump {
     }
 
     /// Waits up to `wait` for something to happen and does it. True if anything did.
-    pub fn turn(&self, env: &Env, wait: Option<Duration>) -> bool {
-        let mut did = self.poll_fds(wait);
+    pub fn turn(&self, env: &Arc<Env>, wait: Option<Duration>) -> bool {
+        let mut did = false;
+        self.followers.fetch_add(1, Ordering::Relaxed);
+        let mut lead = self.lead.lock();
+        self.followers.fetch_sub(1, Ordering::Relaxed);
+        lead.collect(self, env, wait);
+        drop(lead);
+        if !self.inbox.is_empty() {
+            self.call_another(env); // somebody must listen, and share the work
+        }
         while let Ok(bell) = self.inbox.try_recv() {
             bell.deliver();
             did = true;
         }
         let now = env.now();
-        loop {
-            let due = {
-                let mut heap = self.due.lock();
-                match heap.peek() {
-                    Some(d) if d.0 <= now => heap.pop(),
-                    _ => None,
-                }
-            };
-            let Some(DueTimer(_, cell)) = due else { break };
+        while let Some(cell) = self.next_timer(now) {
             did = true;
             if let Some(cell) = cell.upgrade() {
                 cell.with(|dom| {
@@ -232,49 +262,72 @@ impl Pump {
         did
     }
 
-    fn poll_fds(&self, wait: Option<Duration>) -> bool {
-        let mut events = Events::with_capacity(64);
-        let mut poll = self.poll.lock();
-        self.asleep.store(true, Ordering::Release);
-        let wait = if self.inbox.is_empty() {
-            wait
-        } else {
-            Some(Duration::ZERO)
-        };
-        let _ = poll.poll(&mut events, wait); // EINTR: the caller turns again
-        self.asleep.store(false, Ordering::Release);
-        drop(poll);
-        let mut did = false;
-        for e in events.iter().filter(|e| e.token() != WAKE) {
-            let bell = self.watched.lock().get(&e.token()).cloned();
-            if let Some(bell) = bell {
-                bell.deliver();
-                did = true;
-            }
-        }
-        did
+    /// A domain with a timer that is due.
+    fn next_timer(&self, now: Duration) -> Option<Weak<DomainCell>> {
+        let mut heap = self.due.lock();
+        let due = heap.peek().is_some_and(|d| d.0 <= now);
+        due.then(|| heap.pop()).flatten().map(|d| d.1)
     }
 
-    /// Starts the pumping thread of a kernel with the real clock, once.
+    /// Starts the first worker of a kernel with the real clock.
     pub fn start(&self, env: &Arc<Env>) {
-        if self.started.swap(true, Ordering::AcqRel) {
+        if self.workers.load(Ordering::Relaxed) == 0 {
+            self.call_another(env);
+        }
+    }
+
+    /// Starts a worker, unless one waits for the lead or there are enough.
+    #[cold]
+    fn call_another(&self, env: &Arc<Env>) {
+        let n = self.workers.load(Ordering::Relaxed);
+        if env.clock.is_manual()
+            || n >= self.max_workers
+            || (n > 0 && self.followers.load(Ordering::Relaxed) > 0)
+            || self
+                .workers
+                .compare_exchange(n, n + 1, Ordering::AcqRel, Ordering::Relaxed)
+                .is_err()
+        {
             return;
         }
         let env = Arc::downgrade(env);
-        let name = "streams-pump".to_owned();
-        let spawned = std::thread::Builder::new().name(name).spawn(move || {
-            while let Some(env) = env.upgrade() {
-                let wait = env.pump.next_due().map(|d| d.saturating_sub(env.now()));
-                // Bounded, so that the thread ends soon after its kernel.
-                let wait = wait.map_or(Duration::from_millis(500), |w| {
-                    w.min(Duration::from_millis(500))
-                });
-                env.pump.turn(&env, Some(wait));
-                env.bury();
-            }
-        });
+        let name = format!("streams-{n}");
+        let spawned = crate::sync::thread::Builder::new()
+            .name(name)
+            .spawn(move || {
+                while let Some(env) = env.upgrade() {
+                    // Bounded, so that the thread ends soon after its kernel.
+                    env.pump.turn(&env, Some(Duration::from_millis(500)));
+                    env.bury();
+                }
+            });
         if spawned.is_err() {
-            self.started.store(false, Ordering::Release);
+            self.workers.fetch_sub(1, Ordering::AcqRel); // the others go on alone
+        }
+    }
+}
+
+impl Lead {
+    /// Sleeps up to `wait` until a descriptor is readable, a doorbell rings or a timer is
+    /// due, and puts the doorbells of the descriptors where every worker takes them from.
+    fn collect(&mut self, pump: &Pump, env: &Env, wait: Option<Duration>) {
+        pump.asleep.swap(true, Ordering::AcqRel);
+        let mut wait = wait;
+        if !pump.inbox.is_empty() {
+            wait = Some(Duration::ZERO);
+        } else if let Some(due) = pump.next_due().filter(|_| !env.clock.is_manual()) {
+            let left = due.saturating_sub(env.now());
+            wait = Some(wait.map_or(left, |w| w.min(left)));
+        }
+        let _ = self.poll.poll(&mut self.events, wait); // EINTR: the caller turns again
+        pump.asleep.store(false, Ordering::Release);
+        let watched = pump.watched.lock();
+        for e in self.events.iter().filter(|e| e.token() != WAKE) {
+            if let Some(bell) = watched.get(&e.token())
+                && bell.set_pending()
+            {
+                let _ = pump.jobs.send(bell.clone()); // the receiver is ours too
+            }
         }
     }
 }

@@ -4,15 +4,15 @@
 //! and a pump thread; one for tests has a clock set by hand and runs on the caller's
 //! thread alone, so that every run of a seed is the same.
 
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, RwLock};
+use crate::sync::{Mutex, RwLock};
 
 use crate::autopush::AutoPush;
 use crate::clock::Clock;
@@ -91,7 +91,7 @@ impl Env {
         self.next_stream.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Starts the pump thread, unless time is set by hand.
+    /// Starts a worker thread, unless time is set by hand.
     pub fn ensure_pump(self: &Arc<Self>) {
         if !self.clock.is_manual() {
             self.pump.start(self);
@@ -160,7 +160,7 @@ impl Env {
     ) -> Result<T, Errno> {
         let mut call = pin!(call);
         let me = Arc::new(Parker {
-            thread: std::thread::current(),
+            thread: crate::sync::thread::current(),
             woken: AtomicBool::new(false),
         });
         let waker = Waker::from(me.clone());
@@ -171,11 +171,13 @@ impl Env {
             }
             while !me.woken.swap(false, Ordering::AcqRel) {
                 if !self.clock.is_manual() {
-                    std::thread::park();
+                    crate::sync::thread::park();
                 } else if !self.step() {
                     match self.pump.next_due() {
                         Some(at) => self.clock.advance_to(at),
                         None if me.woken.load(Ordering::Acquire) => {}
+                        // The model checker knows whether another thread can end it.
+                        None if cfg!(shuttle) => crate::sync::thread::park(),
                         None => return Err(Errno::EDEADLK),
                     }
                 }
@@ -186,7 +188,7 @@ impl Env {
 
 /// Wakes the thread that runs a system call.
 struct Parker {
-    thread: std::thread::Thread,
+    thread: crate::sync::thread::Thread,
     woken: AtomicBool,
 }
 
@@ -223,9 +225,19 @@ pub struct Config {
     pub seed: u64,
     /// Service procedures run only in [`Kernel::step`].
     pub stepped: bool,
+    /// At most so many worker threads run interrupts, timers and what these enable, with
+    /// the real clock; 0: as many as the machine has processors.
+    pub workers: usize,
 }
 
 impl Config {
+    fn workers(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        }
+    }
+
     /// For tests: manual clock, first in first out, run to idle after each call.
     pub fn test() -> Config {
         Config {
@@ -292,7 +304,7 @@ impl Kernel {
             memory: Memory::default(),
             graves: Mutex::default(),
             sleepers: Mutex::default(),
-            pump: Pump::new()?,
+            pump: Pump::new(config.workers())?,
         };
         let env = Arc::new(env);
         let life = Arc::new(Life(env.clone()));

@@ -52,6 +52,7 @@ mod queue;
 mod registry;
 mod sched;
 mod show;
+mod sync;
 mod tunable;
 
 pub mod autopush;

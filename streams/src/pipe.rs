@@ -7,8 +7,8 @@
 //!
 //! Spec: pipe(2), the reference's section 9.
 
+use crate::sync::atomic::AtomicU32;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use crate::domain::{Domain, DomainCell};
 use crate::file::{FileRef, Stream};

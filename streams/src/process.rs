@@ -16,11 +16,11 @@ mod calls;
 pub(crate) mod signal;
 pub(crate) mod table;
 
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use crate::errno::Errno;
 use crate::file::{FileRef, Stream};

@@ -9,12 +9,12 @@
 //!
 //! Spec: add_drv(1M), rem_drv(1M), modinfo(1M), modload(1M).
 
+use crate::sync::atomic::{AtomicU32, Ordering};
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use crate::domain::DomainCell;
 use crate::errno::Errno;

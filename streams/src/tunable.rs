@@ -9,7 +9,7 @@
 //! Spec: strmsgsz, strctlsz, nstrpush in the Tunable Parameters manual; allocb(9F),
 //! bufcall(9F), qbufcall(9F), the reference's 5.0.
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use crate::domain::Domain;
 use crate::kernel::Kernel;

@@ -14,11 +14,11 @@
 //! logger, and for a second error or console logger; each kind has its own sequence.
 //! Differs: nothing is kept for a logger that is yet to come.
 
+use crate::sync::atomic::{AtomicBool, Ordering};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use crate::intr::Doorbell;
 use crate::kernel::Env;

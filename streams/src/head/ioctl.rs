@@ -12,8 +12,8 @@
 //!
 //! Spec: streamio(7I) I_STR, the reference's section 3.
 
+use crate::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 

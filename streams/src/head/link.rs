@@ -16,9 +16,9 @@
 //! Differs: what comes up the lower stream while the driver is asked is not held back;
 //! nothing can come, for the two are one domain and it is locked.
 
+use crate::sync::atomic::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::ioctl::{finish, send_ioctl, take_reply};
 use super::{Sides, Sleep};

@@ -8,8 +8,8 @@
 //!
 //! Spec: open(2), close(2), clone(7D), the reference's section 8.
 
+use crate::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 
 use super::{Sleep, link};

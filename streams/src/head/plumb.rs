@@ -6,8 +6,8 @@
 //!
 //! Spec: streamio(7I), the reference's 2.2 and 2.5.
 
+use crate::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use super::open_close::{instance, wait_opened};

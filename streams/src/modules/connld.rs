@@ -12,8 +12,8 @@
 //! Spec: connld(7M), the reference's section 9.
 //! Kept: pushed only on a pipe whose other end is open (EPIPE), and once (ENXIO).
 
+use crate::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use crate::file::{File, FileRef, Stream};

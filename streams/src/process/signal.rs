@@ -11,14 +11,14 @@
 //! next sleep: a thread can be stopped without a race.
 //! Not done: masks, stopping and continuing.
 
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::ThreadId;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
-use std::thread::ThreadId;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 use crate::errno::Errno;
 use crate::message::Cred;
@@ -221,7 +221,7 @@ impl Caller {
             return true;
         }
         self.news.store(true, Ordering::Release);
-        let me = std::thread::current().id();
+        let me = crate::sync::thread::current().id();
         match s.sleepers.iter_mut().find(|(t, _)| *t == me) {
             Some((_, w)) => w.clone_from(waker),
             None => s.sleepers.push((me, waker.clone())),
@@ -241,7 +241,7 @@ impl Caller {
         let mut s = self.signals.lock();
         self.news.store(s.sleepers.len() > 1, Ordering::Release);
         s.pending.retain(|i| i.sender.is_some());
-        let me = std::thread::current().id();
+        let me = crate::sync::thread::current().id();
         s.sleepers.retain(|(t, _)| *t != me);
         let infos = std::mem::take(&mut s.to_handle);
         let run = infos

@@ -31,10 +31,10 @@
 
 mod ends;
 
+use crate::sync::atomic::Ordering;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::domain::{Domain, DomainCell};

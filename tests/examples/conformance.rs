@@ -23,7 +23,9 @@ fn write() -> Result<String, String> {
     let cases = text::read_dir(&dir).map_err(|e| e.join("\n"))?;
     let list =
         std::fs::read_to_string(dir.join("not-applicable.txt")).map_err(|e| e.to_string())?;
-    let text = conformance::render(&cases, &conformance::not_applicable(&list)?);
+    let ioctls = std::fs::read_to_string(dir.join("ioctls.txt")).map_err(|e| e.to_string())?;
+    let cells = conformance::ioctls(&ioctls, &cases)?;
+    let text = conformance::render(&cases, &cells, &conformance::not_applicable(&list)?);
     let path = conformance::top().join("doc/CONFORMANCE.md");
     if std::env::args().any(|a| a == "--check") {
         let old = std::fs::read_to_string(&path).unwrap_or_default();

@@ -27,7 +27,7 @@ use std::time::Duration;
 use streams::message::{CopyReq, Ctl, IocBlk, TRANSPARENT};
 use streams::prelude::*;
 use streams::sys::{I_LINK, I_PLINK, I_PUNLINK, I_UNLINK, USER_BASE};
-use streams::{Doorbell, Kernel, Process, Signal};
+use streams::{Doorbell, Kernel, Process, QField, Signal};
 
 use crate::scenario::message::{build, describe};
 use crate::scenario::text::Tok;
@@ -103,6 +103,8 @@ enum Answer {
 enum OnOpen {
     Fail(Errno),
     Minor(u32),
+    /// It waits for a message (qwait(9F)).
+    Wait,
 }
 
 /// What a case knows of one instance.
@@ -125,6 +127,8 @@ struct Inst {
     timers: Vec<Op>,
     /// A close that waits for a message (qwait(9F)).
     slow_close: bool,
+    /// An open that waits until a message has come.
+    slow_open: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -215,9 +219,10 @@ pub fn take_path() -> Vec<(usize, &'static str, bool)> {
 /// `%onopen`: what the next open does.
 pub fn on_open(args: &[Tok]) -> Result<(), String> {
     let what = match args {
+        [Tok::Word(w)] if w == "wait" => OnOpen::Wait,
         [Tok::Key(k, v)] if k == "minor" => OnOpen::Minor(num(v)? as u32),
         [Tok::Word(e)] => OnOpen::Fail(errno(e)?),
-        _ => return Err("%onopen ERRNO | minor=N".into()),
+        _ => return Err("%onopen ERRNO | minor=N | wait".into()),
     };
     bench(|b| b.on_open.push_back(what));
     Ok(())
@@ -341,10 +346,18 @@ impl<const K: u8> Module for Probe<K> {
     fn reopen(_: &mut Queue<'_, Self>, how: &mut Open) -> Result<(), Errno> {
         reopen(how)
     }
+    fn opened(q: &mut Queue<'_, Self>) -> Result<Wait, Errno> {
+        let id = q.ptr().id;
+        let waits = inst(id, |i| i.slow_open && i.seen.iter().all(Vec::is_empty));
+        Ok(if waits { Wait::Again } else { Wait::Done })
+    }
     fn close(q: &mut Queue<'_, Self>, _: &Close) -> Wait {
         close(q.ptr().id, Self::INFO.name)
     }
     fn timeout(q: &mut Queue<'_, Self>, tag: u64) {
+        timeout(q, tag);
+    }
+    fn bufcall(q: &mut Queue<'_, Self>, tag: u64) {
         timeout(q, tag);
     }
     fn writer(q: &mut Queue<'_, Self>, mp: Msg, _: u32) {
@@ -381,6 +394,9 @@ impl Module for Mux {
     fn timeout(q: &mut Queue<'_, Self>, tag: u64) {
         timeout(q, tag);
     }
+    fn bufcall(q: &mut Queue<'_, Self>, tag: u64) {
+        timeout(q, tag);
+    }
     fn writer(q: &mut Queue<'_, Self>, mp: Msg, _: u32) {
         writer(q, mp);
     }
@@ -412,14 +428,19 @@ fn open<M: Module>(q: &mut Queue<'_, M>, how: &mut Open) -> Result<usize, Errno>
     };
     let bell = q.doorbell();
     bench(|b| {
+        let mut slow = false;
         b.life
             .push(Tok::word(format!("open:{}:{}", how.name, sflag(how))));
         match b.on_open.pop_front() {
             Some(OnOpen::Fail(e)) => return Err(e),
             Some(OnOpen::Minor(m)) => how.minor = Some(m),
+            Some(OnOpen::Wait) => slow = true,
             None => {}
         }
         b.insts.push(Inst::new(place, Some(bell)));
+        if let Some(i) = b.insts.last_mut() {
+            i.slow_open = slow;
+        }
         Ok(b.insts.len() - 1)
     })
 }
@@ -477,6 +498,7 @@ impl Inst {
             held: VecDeque::new(),
             timers: Vec::new(),
             slow_close: false,
+            slow_open: false,
         }
     }
 }
@@ -809,6 +831,38 @@ fn perform<M: Numbered>(q: &mut Queue<'_, M>, op: &[Tok]) -> Result<Vec<Tok>, St
         "bcanputnext" => {
             let b = arg(0)? as u8;
             return yes(q.bcanputnext(b));
+        }
+        "strqset" => {
+            let (field, band, value) = (arg(0)? as i32, arg(1)? as u8, arg(2)?);
+            let set = QField::from_number(field).and_then(|f| q.strqset(f, band, value));
+            return Ok(vec![Tok::word(set.err().map_or("done", |e| e.name()))]);
+        }
+        "strqget" => {
+            let (field, band) = (arg(0)? as i32, arg(1)? as u8);
+            let got = QField::from_number(field).and_then(|f| q.strqget(f, band));
+            return Ok(vec![
+                got.map_or_else(|e| Tok::word(e.name()), |n| Tok::Num(n as i64)),
+            ]);
+        }
+        "allocb" => {
+            let got = q.allocb(arg(0)? as usize);
+            let there = got.is_some();
+            if let Some(mp) = got {
+                q.freemsg(mp);
+            }
+            return yes(there);
+        }
+        "bufcall" => {
+            let op = Op(Side::of(q), args.to_vec());
+            let tag = inst(id, |i| {
+                i.timers.push(op);
+                i.timers.len() - 1
+            });
+            q.qbufcall(tag as u64);
+        }
+        "unbufcall" => {
+            let call = q.qbufcall(0);
+            return yes(q.qunbufcall(call));
         }
         "qenable" => q.qenable(),
         "noenable" => q.noenable(),

@@ -30,6 +30,10 @@ fn main() {
                     .map(|c| Trial::test(c.id(), move || judge(&c))),
             );
             let cases = all.clone();
+            trials.push(Trial::test("every_ioctl_and_its_errors", move || {
+                every_ioctl(&cases)
+            }));
+            let cases = all.clone();
             trials.push(Trial::test("document_is_up_to_date", move || {
                 up_to_date(&cases)
             }));
@@ -89,7 +93,7 @@ fn up_to_date(cases: &[Case]) -> Result<(), Failed> {
     let dir = conformance::case_dir();
     let list =
         std::fs::read_to_string(dir.join("not-applicable.txt")).map_err(|e| e.to_string())?;
-    let want = conformance::render(cases, &conformance::not_applicable(&list)?);
+    let want = conformance::render(cases, &cells(cases)?, &conformance::not_applicable(&list)?);
     if document() == want {
         return Ok(());
     }
@@ -97,6 +101,32 @@ fn up_to_date(cases: &[Case]) -> Result<(), Failed> {
         "doc/CONFORMANCE.md is older than the cases: cargo run -p vtunl-tests --example conformance"
             .into(),
     )
+}
+
+/// The ioctls and their errors, each with its case.
+fn cells(cases: &[Case]) -> Result<Vec<conformance::Cell>, Failed> {
+    let path = conformance::case_dir().join("ioctls.txt");
+    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    Ok(conformance::ioctls(&text, cases)?)
+}
+
+/// Every command of the header is in the table, and every cell of it has a case.
+fn every_ioctl(cases: &[Case]) -> Result<(), Failed> {
+    let cells = cells(cases)?;
+    let known = scenario::names::commands();
+    let mut missing: Vec<String> = known
+        .filter(|c| !cells.iter().any(|cell| cell.command == *c))
+        .map(|c| format!("{c} is not in ioctls.txt"))
+        .collect();
+    for c in &cells {
+        if c.case.is_none() {
+            missing.push(format!("no case shows {} {}", c.command, c.outcome));
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(missing.join("\n").into())
 }
 
 fn only_cases(cases: &[Case]) -> Result<(), Failed> {

@@ -48,6 +48,9 @@ impl Stream {
             }
             Ioctl::ListN(n) => {
                 let room = usize::try_from(n).ok().filter(|n| *n > 0);
+                if room.is_some() && !self.env.memory.available() {
+                    return Err(Errno::EAGAIN);
+                }
                 let mut names = self.list();
                 names.truncate(room.ok_or(Errno::EINVAL)?);
                 Ok(IoctlReply {
@@ -114,7 +117,8 @@ fn look(dom: &mut Domain, head: u32, request: &Ioctl) -> Option<Result<IoctlRepl
             ctlmax,
             datmax,
             hipri,
-        } => peek(list.front(), *ctlmax, *datmax, *hipri),
+        } if dom.env.memory.available() => peek(list.front(), *ctlmax, *datmax, *hipri),
+        Ioctl::Peek { .. } => Err(Errno::ENOSR),
         Ioctl::AtMark(what) => {
             if what & !(ANYMARK | LASTMARK) != 0 {
                 return Some(Err(Errno::EINVAL));

@@ -46,10 +46,15 @@ pub(crate) fn answer(dom: &mut Domain, idx: u32, mp: Msg) {
         }
         // Nobody waits: a copy request is refused, an answer freed (3.4).
         _ if matches!(mp.ty(), MsgType::CopyIn | MsgType::CopyOut) => {
-            iocdata(dom, idx, mp, 1, None);
+            refuse_copy(dom, idx, mp);
         }
         _ => dom.pool.free(mp),
     }
+}
+
+/// Answers a copy request of which nobody knows anything (3.4).
+pub(crate) fn refuse_copy(dom: &mut Domain, idx: u32, mp: Msg) {
+    iocdata(dom, idx, mp, 1, None);
 }
 
 /// Answers a copy request with M_IOCDATA.

@@ -118,6 +118,9 @@ impl Stream {
             if links.makes_cycle(major, lower_major) {
                 return Err(Errno::EINVAL);
             }
+            if !self.env.memory.available() {
+                return Err(Errno::EAGAIN);
+            }
             links.next_id()
         };
         DomainCell::join(&self.cell, &lower.cell);

@@ -266,7 +266,15 @@ impl Stream {
     /// The last close (8.3). `flags` are those of the last file.
     pub(crate) async fn close(self: &Arc<Self>, caller: Option<&Caller>, flags: u32) {
         if let Some(major) = self.major {
-            self.env.devices.lock().remove(&(major, self.minor));
+            let mut devices = self.env.devices.lock();
+            // Another open of the minor may have made a stream of its own meanwhile.
+            let dev = (major, self.minor);
+            if devices
+                .get(&dev)
+                .is_some_and(|w| std::ptr::eq(w.as_ptr(), &**self))
+            {
+                devices.remove(&dev);
+            }
         }
         self.env.streams.lock().remove(&self.id);
         link::unlink_all_of(self).await;

@@ -123,12 +123,14 @@ impl Stream {
             return Err(Errno::EINVAL);
         }
         self.with(|dom| {
+            let has_memory = dom.env.memory.available();
             let h = dom.head(self.head).ok_or(Errno::EBADF)?;
             let mine = h.registered.iter_mut().find(|r| r.pid == pid);
             match (mine, events) {
                 (None, 0) => return Err(Errno::EINVAL),
                 (Some(_), 0) => h.registered.retain(|r| r.pid != pid),
                 (Some(r), _) => r.events = events,
+                (None, _) if !has_memory => return Err(Errno::EAGAIN),
                 (None, _) => h.registered.push(Registration { pid, events }),
             }
             Ok(())

@@ -34,8 +34,66 @@ pub fn not_applicable(text: &str) -> Result<Vec<[String; 3]>, String> {
         .collect()
 }
 
+/// One cell of `ioctls.txt`: a command and `ok` or an error, and the case that shows it.
+pub struct Cell {
+    /// The command.
+    pub command: String,
+    /// `ok` or an errno.
+    pub outcome: String,
+    /// `file/name`; `None`: no case shows it.
+    pub case: Option<String>,
+}
+
+/// What `ioctls.txt` asks for, and where it is shown: a case that cites the command, and in
+/// which the error is cited or comes out; for `ok` one that cites no error.
+///
+/// # Errors
+/// A line that is not `COMMAND: ok EINVAL ..`.
+pub fn ioctls(text: &str, cases: &[Case]) -> Result<Vec<Cell>, String> {
+    let has = |text: &str, word: &str| {
+        let name = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+        text.split(name).any(|w| w.trim_start_matches('_') == word)
+    };
+    let is_errno = |w: &str| w.len() > 3 && w.starts_with('E') && w == w.to_uppercase();
+    let mut cells = Vec::new();
+    for (i, line) in text.lines().enumerate() {
+        if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let parts = line.split_once(": ");
+        let (command, outcomes) =
+            parts.ok_or_else(|| format!("ioctls.txt:{}: COMMAND: ok ERRNO ..", i + 1))?;
+        for outcome in outcomes.split_whitespace() {
+            let shows = |c: &&Case| {
+                let cites = c.cites.join("; ");
+                if c.state != State::Holds || !has(&cites, command) {
+                    return false;
+                }
+                if outcome == "ok" {
+                    let name = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+                    return !cites.split(name).any(is_errno);
+                }
+                let comes = |s: &super::text::Step| {
+                    let expected = s.expect.iter().flatten();
+                    expected.into_iter().any(|t| t.is(outcome))
+                };
+                has(&cites, outcome) || c.steps.iter().any(comes)
+            };
+            cells.push(Cell {
+                command: command.to_owned(),
+                outcome: outcome.to_owned(),
+                case: cases
+                    .iter()
+                    .find(shows)
+                    .map(|c| format!("{}/{}", c.file, c.name)),
+            });
+        }
+    }
+    Ok(cells)
+}
+
 /// The document.
-pub fn render(cases: &[Case], absent: &[[String; 3]]) -> String {
+pub fn render(cases: &[Case], cells: &[Cell], absent: &[[String; 3]]) -> String {
     let count = |f: fn(&State) -> bool| cases.iter().filter(|c| f(&c.state)).count();
     let holds = count(|s| *s == State::Holds);
     let fails = count(|s| matches!(s, State::Fails(_)));
@@ -74,6 +132,13 @@ pub fn render(cases: &[Case], absent: &[[String; 3]]) -> String {
                 cell(&state)
             );
         }
+    }
+    out.push_str(
+        "\n## Every ioctl and its errors\n\n| command | outcome | shown by |\n|---|---|---|\n",
+    );
+    for c in cells {
+        let by = c.case.as_deref().unwrap_or("**nothing**");
+        let _ = writeln!(out, "| {} | {} | {by} |", c.command, c.outcome);
     }
     out.push_str("\n## Not applicable\n\n| behaviour | source | reason |\n|---|---|---|\n");
     for [source, behaviour, reason] in absent {

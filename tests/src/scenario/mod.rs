@@ -30,7 +30,7 @@
 //!   %answer [@n] ack|nak|copyin|copyout|hold|drop ..    to the next M_IOCTL
 //!   %reply  [@n] ack ..                    to one that is held
 //!   %set   [@n] [rd|wr] pass|sink|queue|echo|inner|outer|stop|go
-//!   %onopen ENXIO | minor=5                what the next open of a probe does
+//!   %onopen ENXIO | minor=5 | wait         what the next open of a probe does
 //!   %life  open:probe:clone close:probe    opens and closes, in order
 //!   %path  {m.wr {fd.wr fd.wr} m.wr}       put procedures entered and left, in order
 //!   %proc  q uid=100   %as q   %exit q   %kill q SIGINT   %signals q SIGPOLL

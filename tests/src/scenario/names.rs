@@ -26,6 +26,11 @@ pub fn command(cmd: i32) -> String {
     known.map_or_else(|| format!("{cmd:#x}"), |(n, _)| (*n).to_owned())
 }
 
+/// The names of every ioctl command of streamio(7I).
+pub fn commands() -> impl Iterator<Item = &'static str> {
+    HERE.iter().map(|(n, _)| *n).filter(|n| n.starts_with("I_"))
+}
+
 fn all() -> impl Iterator<Item = &'static (&'static str, i64)> {
     HERE.iter().chain(HEADER)
 }

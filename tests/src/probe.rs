@@ -840,9 +840,7 @@ fn perform<M: Numbered>(q: &mut Queue<'_, M>, op: &[Tok]) -> Result<Vec<Tok>, St
         "strqget" => {
             let (field, band) = (arg(0)? as i32, arg(1)? as u8);
             let got = QField::from_number(field).and_then(|f| q.strqget(f, band));
-            return Ok(vec![
-                got.map_or_else(|e| Tok::word(e.name()), |n| Tok::Num(n as i64)),
-            ]);
+            return Ok(vec![got.map_or_else(|e| Tok::word(e.name()), Tok::Num)]);
         }
         "allocb" => {
             let got = q.allocb(arg(0)? as usize);

@@ -105,6 +105,24 @@ impl Domain {
         }
     }
 
+    /// A queue with a service procedure has come between one that was told to wait and the
+    /// one that it waits for: that one will enable the newcomer, so who waits looks again.
+    pub(crate) fn backenable_inserted(&mut self, idx: u32) {
+        let s = self.slot(idx);
+        if s.srvp.is_none() || s.next == NONE {
+            return;
+        }
+        let end = self.flow_end(s.next);
+        if self.slot(end).has(flag::QWANTW) {
+            self.backenable(idx);
+        }
+        for i in 0..self.slot(end).bands.len() {
+            if self.slot(end).bands[i].flag & QB_WANTW != 0 {
+                self.backenable_band(idx, i as u8 + 1);
+            }
+        }
+    }
+
     /// The nearest queue behind `idx` that has a service procedure.
     fn behind(&self, idx: u32) -> Option<u32> {
         let mut at = self.backq(idx);

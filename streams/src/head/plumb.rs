@@ -296,5 +296,7 @@ impl Domain {
         if below != NONE && below != pair {
             self.slot_mut(below ^ 1).next = pair;
         }
+        self.backenable_inserted(pair);
+        self.backenable_inserted(pair + 1);
     }
 }

@@ -16,6 +16,20 @@ pub enum Op {
     Push(usize, usize),
     /// I_POP.
     Pop(usize),
+    /// `_I_INSERT` of the third under so many others.
+    Insert(usize, usize, usize),
+    /// `_I_REMOVE` of the module that has so many above it.
+    Remove(usize, usize),
+    /// I_SENDFD through a pipe; the reader takes the file and closes it.
+    SendFd(usize),
+    /// fattach(3C), open by the name, close of the original descriptor, fdetach(3C).
+    Attach(usize),
+    /// I_UNLINK or I_PUNLINK of a mux's lower stream, a look at it, and the link again.
+    Relink(usize),
+    /// Allocations fail after so many more.
+    Starve(u32),
+    /// There is memory again.
+    Feed,
     /// A message in a band.
     Write(usize, u8),
     /// write(2) of one message.
@@ -98,7 +112,14 @@ pub fn sequence(rng: &mut Rng, n: usize) -> Vec<Op> {
             78 => Op::Fork,
             79 => Op::Sig(fd),
             80 => Op::Lower(fd),
-            81..83 => Op::Ioctl(fd),
+            81 => Op::Ioctl(fd),
+            82 => match rng.below(6) {
+                0 | 1 => Op::Insert(fd, rng.below(4) as usize, rng.below(8) as usize),
+                2 => Op::SendFd(fd),
+                3 => Op::Attach(fd),
+                4 => Op::Starve(rng.below(8) as u32),
+                _ => Op::Feed,
+            },
             83..88 => Op::Step,
             88..93 => Op::Advance(rng.below(20)),
             _ if gentle => continue,
@@ -107,7 +128,8 @@ pub fn sequence(rng: &mut Rng, n: usize) -> Vec<Op> {
             95 => Op::Flush(fd, how),
             96 => Op::FlushBand(fd, band, how),
             97 => Op::Close(fd),
-            _ => continue,
+            98 => Op::Remove(fd, rng.below(4) as usize),
+            _ => Op::Relink(fd),
         });
     }
     ops

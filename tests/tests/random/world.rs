@@ -33,6 +33,8 @@ struct End {
     next: HashMap<u8, u32>,
     /// A flush, a close or a pop may have cost messages on the way here.
     lossy: bool,
+    /// Files sent here and not received yet.
+    files: u32,
 }
 
 pub struct World {
@@ -41,6 +43,17 @@ pub struct World {
     ends: Vec<End>,
     /// Descriptors of streams that are linked under a mux.
     lowers: Vec<i32>,
+    muxes: Vec<Mux>,
+    /// Allocations may fail.
+    starving: bool,
+}
+
+/// A stream of mux with its one lower stream.
+struct Mux {
+    end: usize,
+    low: i32,
+    id: i32,
+    persist: bool,
 }
 
 fn e(what: &str, r: Errno) -> String {
@@ -62,6 +75,8 @@ impl World {
             p,
             ends: vec![],
             lowers: vec![],
+            muxes: vec![],
+            starving: false,
         }
     }
 
@@ -94,6 +109,7 @@ impl World {
                 read: 0,
                 next: HashMap::new(),
                 lossy: false,
+                files: 0,
             });
         }
         Ok(())
@@ -116,6 +132,9 @@ impl World {
 
     fn step(&mut self, op: &Op) -> Result<(), String> {
         let room = self.ends.len() + 2 <= ENDS;
+        if matches!(op, Op::Loop | Op::Mux(_)) {
+            self.feed(); // half of them made is not a topology
+        }
         match *op {
             Op::Pipe if room => {
                 let (a, b) = self.p.pipe().map_err(|r| e("pipe", r))?;
@@ -132,18 +151,15 @@ impl World {
             Op::Mux(persist) if room => {
                 let up = self.open("/dev/mux")?;
                 let (low, far) = self.joined()?;
-                let link = if persist {
-                    Ioctl::Plink(low)
-                } else {
-                    Ioctl::Link(low)
-                };
-                let id = self.p.ioctl(up, link).map_err(|r| e("link", r))?.rval;
-                use streams::drivers::mux::{MUX_INPUT, MUX_ROUTE};
-                for cmd in [MUX_ROUTE, MUX_INPUT] {
-                    let r = self.p.i_str(up, cmd, &id.to_ne_bytes());
-                    r.map_err(|r| e("MUX_ROUTE", r))?;
-                }
+                let id = self.link(up, low, persist)?;
                 self.lowers.push(low);
+                let end = self.ends.len();
+                self.muxes.push(Mux {
+                    end,
+                    low,
+                    id,
+                    persist,
+                });
                 return self.add(up, Some(far));
             }
             Op::Pipe | Op::Loop | Op::Echo | Op::Mux(_) => return Ok(()),
@@ -160,6 +176,16 @@ impl World {
                 return Ok(());
             }
             Op::Lower(n) => return self.lower(n),
+            Op::Relink(n) => return self.relink(n),
+            Op::Starve(after) => {
+                self.k.fail_allocations(Some(after));
+                self.starving = true;
+                return Ok(());
+            }
+            Op::Feed => {
+                self.feed();
+                return Ok(());
+            }
             _ => {}
         }
         let n = match *op {
@@ -167,12 +193,75 @@ impl World {
             Op::Get(n) | Op::Read(n) | Op::Mode(n, _) | Op::Flush(n, _) => n,
             Op::FlushBand(n, ..) | Op::Poll(n) | Op::Peek(n) | Op::Dup(n) => n,
             Op::Close(n) | Op::Sig(n) | Op::Ioctl(n) => n,
+            Op::Insert(n, ..) | Op::Remove(n, _) | Op::SendFd(n) | Op::Attach(n) => n,
             _ => return Ok(()),
         };
         match self.end(n) {
             Some(i) => self.at_end(i, op),
             None => Ok(()),
         }
+    }
+
+    fn feed(&mut self) {
+        self.k.fail_allocations(None);
+        self.starving = false;
+    }
+
+    /// Links `low` under the mux `up` and sends all through it, both ways.
+    fn link(&mut self, up: i32, low: i32, persist: bool) -> Result<i32, String> {
+        let link = if persist {
+            Ioctl::Plink(low)
+        } else {
+            Ioctl::Link(low)
+        };
+        let id = self.p.ioctl(up, link).map_err(|r| e("link", r))?.rval;
+        use streams::drivers::mux::{MUX_INPUT, MUX_ROUTE};
+        for cmd in [MUX_ROUTE, MUX_INPUT] {
+            let r = self.p.i_str(up, cmd, &id.to_ne_bytes());
+            r.map_err(|r| e("MUX_ROUTE", r))?;
+        }
+        Ok(id)
+    }
+
+    /// Unlinked, the lower stream is its user's; then it is linked again.
+    fn relink(&mut self, n: usize) -> Result<(), String> {
+        self.feed();
+        let open: Vec<usize> = (0..self.muxes.len())
+            .filter(|m| self.ends[self.muxes[*m].end].open)
+            .collect();
+        let Some(&m) = open.get(n % open.len().max(1)) else {
+            return Ok(());
+        };
+        let Mux {
+            end,
+            low,
+            id,
+            persist,
+        } = self.muxes[m];
+        self.spoil(end);
+        let up = self.ends[end].fd;
+        let unlink = if persist {
+            Ioctl::Punlink(id)
+        } else {
+            Ioctl::Unlink(id)
+        };
+        self.p.ioctl(up, unlink).map_err(|r| e("unlink", r))?;
+        self.nonblock(low)?;
+        match self.p.read(low, 64) {
+            Ok(_) | Err(Errno::EAGAIN) => {}
+            Err(r) => return Err(e("a read of what is linked no more", r)),
+        }
+        // Its other end may be closed: then it is hung up and can't be linked again.
+        self.muxes[m].id = match self.link(up, low, persist) {
+            Ok(id) => id,
+            Err(_) if !self.ends[self.ends[end].peer].open => {
+                self.muxes.remove(m);
+                self.lowers.retain(|l| *l != low);
+                return Ok(());
+            }
+            Err(r) => return Err(r),
+        };
+        Ok(())
     }
 
     fn open(&self, path: &str) -> Result<i32, String> {
@@ -191,12 +280,10 @@ impl World {
     fn at_end(&mut self, i: usize, op: &Op) -> Result<(), String> {
         let fd = self.ends[i].fd;
         match *op {
-            Op::Push(_, m) if self.ends[i].modules < 5 => {
-                self.p
-                    .push(fd, modules::name(m))
-                    .or_else(|r| self.hung_up(i, "I_PUSH", r))?;
-                self.ends[i].modules += 1;
-            }
+            Op::Push(_, m) if self.ends[i].modules < 5 => match self.p.push(fd, modules::name(m)) {
+                Ok(()) => self.ends[i].modules += 1,
+                Err(r) => self.hung_up(i, "I_PUSH", r)?,
+            },
             Op::Pop(_) => {
                 self.spoil(i);
                 match self.p.ioctl(fd, Ioctl::Pop) {
@@ -205,6 +292,47 @@ impl World {
                     Err(r) => self.hung_up(i, "I_POP", r)?,
                 }
             }
+            Op::Insert(_, pos, m) if self.ends[i].modules < 5 => {
+                let pos = pos.min(self.ends[i].modules);
+                let name = modules::name(m).to_owned();
+                let insert = Ioctl::Insert {
+                    pos: pos as i32,
+                    name,
+                };
+                match self.p.ioctl(fd, insert) {
+                    Ok(_) => self.ends[i].modules += 1,
+                    Err(r) => self.hung_up(i, "_I_INSERT", r)?,
+                }
+            }
+            Op::Remove(_, pos) if pos < self.ends[i].modules => {
+                self.spoil(i);
+                let names = match self.p.ioctl(fd, Ioctl::List) {
+                    Ok(r) => r.names,
+                    Err(r) => return self.hung_up(i, "I_LIST", r),
+                };
+                let Some(name) = names.get(pos).cloned() else {
+                    return Err(format!("I_LIST tells {} names", names.len()));
+                };
+                match self.p.ioctl(
+                    fd,
+                    Ioctl::Remove {
+                        pos: pos as i32,
+                        name,
+                    },
+                ) {
+                    Ok(_) => self.ends[i].modules -= 1,
+                    Err(r) => self.hung_up(i, "_I_REMOVE", r)?,
+                }
+            }
+            Op::SendFd(_) => match self.p.ioctl(fd, Ioctl::SendFd(fd)) {
+                Ok(_) => {
+                    let to = self.ends[i].peer;
+                    self.ends[to].files += 1;
+                }
+                Err(Errno::EAGAIN | Errno::EINVAL) => {} // full, or no pipe
+                Err(r) => self.hung_up(i, "I_SENDFD", r)?,
+            },
+            Op::Attach(_) => return self.attach(i),
             Op::Write(_, band) => {
                 let data = self.message(i, band);
                 let r = self.p.putpmsg(fd, None, Some(&data), false, band);
@@ -228,7 +356,8 @@ impl World {
             Op::Read(_) => match self.p.read(fd, SIZE) {
                 Ok(d) if d.is_empty() => {}
                 Ok(d) => return self.arrived(i, &d, None),
-                Err(Errno::EAGAIN | Errno::EBADMSG) => {}
+                Err(Errno::EBADMSG) => return self.file(i),
+                Err(Errno::EAGAIN) => {}
                 Err(r) => self.hung_up(i, "read", r)?,
             },
             Op::Mode(_, m) => {
@@ -289,11 +418,51 @@ impl World {
         Ok(())
     }
 
+    /// The stream by a name of its own; the descriptor is another one then.
+    fn attach(&mut self, i: usize) -> Result<(), String> {
+        let (fd, name) = (self.ends[i].fd, "/tmp/end");
+        let _ = self.p.mkfile(name, 0o600); // it is there the second time
+        self.p.fattach(fd, name).map_err(|r| e("fattach", r))?;
+        let opened = self.p.open(name, oflag::O_RDWR | oflag::O_NONBLOCK);
+        self.p.fdetach(name).map_err(|r| e("fdetach", r))?;
+        match opened {
+            Ok(new) => {
+                self.p
+                    .close(fd)
+                    .map_err(|r| e("close of a named stream", r))?;
+                self.ends[i].fd = new;
+                Ok(())
+            }
+            Err(r) => self.hung_up(i, "open of a named stream", r),
+        }
+    }
+
+    /// A message that is no data stands first: a passed file, if some was sent here.
+    fn file(&mut self, i: usize) -> Result<(), String> {
+        match self.p.ioctl(self.ends[i].fd, Ioctl::RecvFd) {
+            Ok(r) => {
+                let Some(got) = r.received() else {
+                    return Err("I_RECVFD without a file".to_owned());
+                };
+                if self.ends[i].files == 0 {
+                    return Err("a file that nobody sent".to_owned());
+                }
+                self.ends[i].files -= 1;
+                self.p
+                    .close(got.fd)
+                    .map_err(|r| e("close of a passed file", r))
+            }
+            Err(Errno::EBADMSG) => Ok(()), // a high-priority message
+            Err(r) => Err(e("I_RECVFD", r)),
+        }
+    }
+
     /// Errors that only an end may give whose peer is gone (or a signal, once asked for).
     fn hung_up(&self, i: usize, what: &str, r: Errno) -> Result<(), String> {
         let peer = &self.ends[self.ends[i].peer];
         match r {
             Errno::ENXIO | Errno::EPIPE | Errno::EIO if !peer.open => Ok(()),
+            Errno::ENOSR | Errno::EAGAIN if self.starving => Ok(()),
             r => Err(e(what, r)),
         }
     }
@@ -357,6 +526,7 @@ impl World {
                 ..
             }) if !d.is_empty() => self.arrived(i, &d, Some(band)).map(|()| true),
             Ok(_) | Err(Errno::EAGAIN) => Ok(false),
+            Err(Errno::EBADMSG) => self.file(i).map(|()| true),
             Err(r) => self.hung_up(i, "getpmsg", r).map(|()| false),
         }
     }
@@ -414,6 +584,7 @@ impl World {
 
     /// Reads all that is left, then looks at the account.
     pub fn finish(mut self) -> Result<(), String> {
+        self.feed();
         let mut quiet = 0;
         while quiet < 3 {
             let mut any = false;

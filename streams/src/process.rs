@@ -259,6 +259,15 @@ impl Process {
         Ok((f.file.stream.clone(), f.file.flags()))
     }
 
+    /// EMFILE if no descriptor is left.
+    pub(crate) fn has_room(&self) -> Result<(), Errno> {
+        let used = self.files.lock().iter().filter(|f| f.is_some()).count();
+        if used >= self.nofiles.load(Ordering::Relaxed) {
+            return Err(Errno::EMFILE);
+        }
+        Ok(())
+    }
+
     /// Gives a file the lowest free descriptor.
     pub(crate) fn install(&self, file: FileRef) -> Result<i32, Errno> {
         let mut files = self.files.lock();

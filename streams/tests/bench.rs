@@ -111,3 +111,68 @@ fn service_procedures_and_timers_run_when_told() {
     // This module queues even M_IOCTL: it is passed on once the service procedure ran.
     assert!(matches!(b.ioctl(1, b"x"), Outcome::Passed(_)));
 }
+
+/// A driver under test: what it answers comes out above; put(9E) of a driver, the reference's
+/// 1.1 and 5.11.
+#[test]
+fn a_driver_can_be_the_subject() {
+    use streams::drivers::echo::Echo;
+    let mut b = Bench::<Echo>::new_driver().expect("open");
+    b.down(Msg::data(b"hello"));
+    b.run();
+    assert_eq!(b.above_bytes(), [b"hello"]);
+    assert!(b.below().is_empty());
+    b.down(Msg::of(MsgType::Flush, &[3]));
+    let up = b.above();
+    assert_eq!(up[0].ty(), MsgType::Flush);
+    assert_eq!(up[0].rd(), [1]); // FLUSHW is cleared, FLUSHR turned round
+    b.close();
+    assert!(b.module(|_| ()).is_none());
+}
+
+/// A driver whose device has bytes: an interrupt brings them up.
+struct Port(Vec<u8>);
+impl Module for Port {
+    type Shared = ();
+    const INFO: ModuleInfo = ModuleInfo::named(95, "port");
+    const PERIMETER: Perimeter = Perimeter::MTQPAIR;
+    const READ: QInit<Self> = QInit::put(|q, mp| q.putnext(mp));
+    const WRITE: QInit<Self> = QInit::put(|q, mp| {
+        q.ptr().0.extend(mp.rd());
+        q.freemsg(mp);
+    });
+    fn open(q: &mut Queue<'_, Self>, how: &mut Open) -> Result<Self, Errno> {
+        how.require_device()?;
+        q.rd().putnext(Msg::data(b"up"));
+        Ok(Port(Vec::new()))
+    }
+    fn interrupt(q: &mut Queue<'_, Self>) {
+        let n = q.ptr().0.len();
+        match q.allocb(n) {
+            Some(mut mp) => {
+                mp.append(&std::mem::take(&mut q.ptr().0));
+                q.rd().putnext(mp);
+            }
+            None => {
+                q.qbufcall(1);
+            }
+        }
+    }
+    fn bufcall(q: &mut Queue<'_, Self>, _: u64) {
+        Self::interrupt(q);
+    }
+}
+
+/// qbufcall(9F): a driver without memory is called back when there is some.
+#[test]
+fn memory_can_fail_on_the_bench() {
+    let mut b = Bench::<Port>::new_driver().expect("open");
+    assert_eq!(b.above_bytes(), [b"up"]); // sent by the open
+    b.down(Msg::data(b"x"));
+    b.kernel().fail_allocations(Some(0));
+    b.interrupt();
+    assert!(b.above().is_empty());
+    b.kernel().fail_allocations(None);
+    b.run();
+    assert_eq!(b.above_bytes(), [b"x"]);
+}

@@ -201,6 +201,7 @@ impl Process {
 
 impl Sys for Process {
     fn open(&self, path: &str, flags: u32) -> Result<i32, Errno> {
+        self.has_room()?; // first of all: a driver is not opened for nothing
         let file = self.call(async {
             let file = crate::head::open_close::open(&self.env, &self.caller, path, flags).await?;
             file.file.stream.acquire_tty(&self.caller, flags);

@@ -12,6 +12,9 @@
 //!           └─ up(mp)      below() ◄── what went down
 //! ```
 //!
+//! A driver has no bottom: [`Bench::new_driver`], and [`Bench::interrupt`] for its device.
+//! Memory fails when told to: `b.kernel().fail_allocations(Some(0))`.
+//!
 //! Put procedures run at once, service procedures in [`Bench::step`] or [`Bench::run`], and
 //! time stands still: every run is the same. Nothing is between the ends and the module, so
 //! what it sends is seen as it was sent, from its open on.
@@ -45,7 +48,7 @@ use crate::kernel::{Config, Kernel};
 use crate::message::{CopyResp, Cred, Ctl, IocBlk, Msg, MsgType, TRANSPARENT};
 use crate::module::{Close, Module, Open, SFlag};
 use crate::process::{Process, oflag};
-use crate::queue::flag;
+use crate::queue::{NONE, flag};
 use crate::sys::{Sys, USER_BASE};
 use ends::{Bottom, End, Top};
 
@@ -57,9 +60,16 @@ pub struct Setup<M: Module> {
     cred: Cred,
     shared: Option<M::Shared>,
     answer: Option<Answer>,
+    driver: bool,
 }
 
 impl<M: Module> Setup<M> {
+    /// The subject is a driver: it is opened as a device through its clone node, nothing is
+    /// below it, and [`Bench::interrupt`] is what its device does.
+    pub fn driver(mut self) -> Setup<M> {
+        self.driver = true;
+        self
+    }
     /// Who opens the module; the superuser otherwise.
     pub fn cred(mut self, cred: Cred) -> Setup<M> {
         self.cred = cred;
@@ -127,7 +137,10 @@ pub struct Bench<M: Module> {
     kernel: Kernel,
     top: u32,
     pair: u32,
+    /// NONE under a driver.
     bottom: u32,
+    /// The descriptor of a driver's stream.
+    fd: Option<i32>,
     closed: bool,
     next_ioc: u32,
     _module: PhantomData<fn(M)>,
@@ -148,15 +161,59 @@ impl<M: Module> Bench<M> {
             cred: Cred::ROOT,
             shared: None,
             answer: None,
+            driver: false,
         }
     }
 
-    fn make(setup: Setup<M>) -> Result<Bench<M>, Errno> {
-        let config = Config {
-            stepped: true,
-            ..Config::test()
+    /// A bench with the driver just opened, by the superuser: see [`Setup::driver`].
+    ///
+    /// # Errors
+    /// What its open says.
+    pub fn new_driver() -> Result<Bench<M>, Errno> {
+        Self::setup().driver().open()
+    }
+
+    /// The driver with the upper end right above it.
+    fn make_driver(setup: Setup<M>) -> Result<Bench<M>, Errno> {
+        let kernel = stepped()?;
+        kernel.add_mod::<Top>()?;
+        match setup.shared {
+            Some(s) => kernel.add_drv_with::<M>(M::INFO.name, s)?,
+            None => kernel.add_drv::<M>()?,
         };
-        let kernel = Kernel::with_config(config).map_err(|_| Errno::ENFILE)?;
+        let process = kernel.process(setup.cred);
+        let fd = process.open(&format!("/dev/{}", M::INFO.name), oflag::O_RDWR)?;
+        process.push(fd, "top")?;
+        let (stream, _) = process.stream(fd)?;
+        let (top, pair) = stream.with(|dom| {
+            let top = dom.slot(stream.head + 1).next & !1;
+            // What the open sent went past, as the end was not there yet.
+            let early: Vec<Msg> = dom.slot_mut(stream.head).list.drain(..).collect();
+            dom.slot_mut(stream.head).count = 0;
+            if let Some(end) = dom.ptr::<Top>(top) {
+                end.0.seen.extend(early);
+            }
+            (top, dom.bottom(stream.head) & !1)
+        });
+        Ok(Bench {
+            stream,
+            process,
+            kernel,
+            top,
+            pair,
+            bottom: NONE,
+            fd: Some(fd),
+            closed: false,
+            next_ioc: 1_000_000,
+            _module: PhantomData,
+        })
+    }
+
+    fn make(setup: Setup<M>) -> Result<Bench<M>, Errno> {
+        if setup.driver {
+            return Self::make_driver(setup);
+        }
+        let kernel = stepped()?;
         kernel.add_drv::<Bottom>()?;
         kernel.add_mod::<Top>()?;
         match setup.shared {
@@ -183,6 +240,7 @@ impl<M: Module> Bench<M> {
             top,
             pair: top,
             bottom,
+            fd: None,
             closed: true,
             next_ioc: 1_000_000, // not an id that the head gives
             _module: PhantomData,
@@ -240,7 +298,21 @@ impl<M: Module> Bench<M> {
     /// Sends a message up to the module: its read put procedure runs.
     pub fn up(&mut self, mp: Msg) {
         let bottom = self.bottom;
-        self.stream.with(|dom| dom.putnext(bottom, mp));
+        self.stream.with(|dom| match bottom {
+            NONE => dom.pool.free(mp), // nothing is under a driver
+            bottom => dom.putnext(bottom, mp),
+        });
+    }
+    /// The device wants attention: [`Module::interrupt`] runs.
+    pub fn interrupt(&mut self) {
+        if self.closed {
+            return;
+        }
+        let pair = self.pair;
+        self.stream.with(|dom| {
+            let f = dom.slot(pair).ops.interrupt;
+            dom.callback(pair, |dom| f(dom, pair));
+        });
     }
     /// Takes what has come out above, in its order.
     pub fn above(&mut self) -> Vec<Msg> {
@@ -267,6 +339,9 @@ impl<M: Module> Bench<M> {
     }
     fn end_below<R: Default>(&mut self, f: impl FnOnce(&mut End) -> R) -> R {
         let bottom = self.bottom;
+        if bottom == NONE {
+            return R::default();
+        }
         self.stream
             .with(|dom| dom.ptr::<Bottom>(bottom).map(|t| f(&mut t.0)))
             .unwrap_or_default()
@@ -282,8 +357,10 @@ impl<M: Module> Bench<M> {
     }
     /// The same below, for the write side.
     pub fn full_below(&mut self, full: bool) {
-        let q = self.bottom + 1;
-        self.stream.with(|dom| set_full(dom, q, full));
+        if self.bottom != NONE {
+            let q = self.bottom + 1;
+            self.stream.with(|dom| set_full(dom, q, full));
+        }
     }
 
     // ---- time and schedule ----
@@ -449,6 +526,13 @@ impl<M: Module> Bench<M> {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
+        if let Some(fd) = self.fd {
+            let _ = self
+                .process
+                .set_flags(fd, oflag::O_RDWR | oflag::O_NONBLOCK);
+            let _ = self.process.close(fd); // it is open: the bench alone has it
+            return;
+        }
         let reg = self.kernel.env.registry.read();
         let Some(entry) = reg.modules.get(M::INFO.name).cloned() else {
             return;
@@ -474,6 +558,15 @@ impl<M: Module> Drop for Bench<M> {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// A kernel whose service procedures run step by step and whose time stands still.
+fn stepped() -> Result<Kernel, Errno> {
+    let config = Config {
+        stepped: true,
+        ..Config::test()
+    };
+    Kernel::with_config(config).map_err(|_| Errno::ENFILE)
 }
 
 /// A queue of an end that has no room, or has again.

@@ -19,6 +19,7 @@
 //!   %ioctl I_NREAD -> 1 10                 return value, then what was copied out
 //!   %ioctl @b I_RECVFD got -> 0 uid=0      the descriptor received is called got
 //!   %raw   I_NREAD USER_BASE "\0\0\0\0"    ioctl(2) with the caller's memory
+//!   %cloexec @n   %exec [q]   %sendsig q SIGINT   %sigaction [q] SIGINT ignore
 //!   %fork q   %limit 3                     a child of the process; descriptors it may have
 //!   %nomem [N]  %mem   %tune strmsgsz=100  allocations fail (after N more), or not
 //!   %istr  CMD ["data"] [timeout=N] -> RVAL "data"
@@ -390,6 +391,39 @@ impl Machine {
                 let child = self.process(&self.proc)?.fork();
                 self.procs.insert(name.clone(), Arc::new(child));
                 Ok(Vec::new())
+            }
+            "cloexec" => {
+                let (p, fd, _) = self.on_fd(args)?;
+                p.set_cloexec(fd, true).map(nothing)
+            }
+            "exec" => {
+                let (name, _) = self.named_proc(args);
+                self.process(&name)?.exec();
+                Ok(Vec::new())
+            }
+            "sendsig" => {
+                let [to, Tok::Word(sig)] = args else {
+                    return Err("%sendsig PROCESS|PID SIGNAL".into());
+                };
+                let pid = self.pid(Some(to))?;
+                let sig = probe::signal(sig)?;
+                self.process(&self.proc)?
+                    .send_signal(pid, Some(sig))
+                    .map(nothing)
+            }
+            "sigaction" => {
+                let (name, rest) = self.named_proc(args);
+                let [Tok::Word(sig), Tok::Word(how)] = &rest[..] else {
+                    return Err("%sigaction [proc] SIGNAL ignore|catch|default".into());
+                };
+                let how = match how.as_str() {
+                    "ignore" => streams::Action::Ignore,
+                    "catch" => streams::Action::Catch,
+                    "default" => streams::Action::Default,
+                    _ => return Err(format!("{how}?")),
+                };
+                let p = self.process(&name)?;
+                p.sigaction(probe::signal(sig)?, how).map(nothing)
             }
             "limit" => {
                 let [Tok::Num(n)] = args else {

@@ -259,30 +259,30 @@ fn threads(_: &mut Criterion) {
     });
 }
 
+/// Seconds that `n` threads need, each for its own work.
+fn spent(n: usize, work: &(impl Fn(usize) + Sync)) -> f64 {
+    let gate = std::sync::Barrier::new(n + 1);
+    std::thread::scope(|s| {
+        for i in 0..n {
+            let gate = &gate;
+            s.spawn(move || {
+                gate.wait();
+                work(i);
+                gate.wait();
+            });
+        }
+        gate.wait();
+        let start = Instant::now();
+        gate.wait();
+        start.elapsed().as_secs_f64()
+    })
+}
+
 /// Work done by two threads in the time that one needs for its own, median of 15 rounds.
+/// All of them are fresh threads: what a thread costs by itself is on both sides.
 fn gain(what: &str, work: &(impl Fn(usize) + Sync)) {
     let mut gains: Vec<f64> = (0..15)
-        .map(|_| {
-            let start = Instant::now();
-            work(0);
-            let one = start.elapsed();
-            let gate = std::sync::Barrier::new(3);
-            let two = std::thread::scope(|s| {
-                for i in 0..2 {
-                    let gate = &gate;
-                    s.spawn(move || {
-                        gate.wait();
-                        work(i);
-                        gate.wait();
-                    });
-                }
-                gate.wait();
-                let start = Instant::now();
-                gate.wait();
-                start.elapsed()
-            });
-            2.0 * one.as_secs_f64() / two.as_secs_f64()
-        })
+        .map(|_| 2.0 * spent(1, work) / spent(2, work))
         .collect();
     gains.sort_by(f64::total_cmp);
     println!(

@@ -42,6 +42,7 @@ impl Stream {
 }
 
 /// An open file: a stream and the flags of this open.
+#[repr(align(128))] // every call counts a reference
 pub(crate) struct File {
     pub stream: Arc<Stream>,
     /// O_* bits; fcntl(F_SETFL) may change them.

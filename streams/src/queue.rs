@@ -89,7 +89,7 @@ pub enum Flush {
 
 /// One queue in its slot: 256 bytes, so that finding it is a shift, and what a hop reads
 /// is in its first cache line.
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub(crate) struct Slot {
     pub putp: PutFn,
     pub next: u32,

@@ -80,6 +80,7 @@ pub mod mode {
 }
 
 /// The state of a stream head (`stdata`): the private data of its pair.
+#[repr(align(128))]
 pub(crate) struct Head {
     /// Who sleeps on this stream.
     pub waiters: Vec<Waker>,

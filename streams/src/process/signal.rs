@@ -130,6 +130,7 @@ impl fmt::Debug for Action {
 }
 
 /// Who makes a system call.
+#[repr(align(128))]
 pub(crate) struct Caller {
     pub cred: Cred,
     pub pid: u32,

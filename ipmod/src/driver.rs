@@ -47,13 +47,13 @@ fn request(q: &mut Queue<'_, Ip>, mp: Msg) {
         .first_chunk::<4>()
         .map_or(0, |w| u32::from_ne_bytes(*w));
     let answer = match Tpi::parse(mp.rd()) {
-        Some(Tpi::Bind {
+        Ok(Tpi::Bind {
             prim,
             addr,
             conind,
             trailer,
         }) => bind(q, prim, &addr, conind, trailer),
-        Some(Tpi::UnbindReq) => {
+        Ok(Tpi::UnbindReq) => {
             let me = q.rd().qref();
             q.shared().subscribers.retain(|s| s.q != me);
             tpi::ok_ack(tpi::T_UNBIND_REQ)

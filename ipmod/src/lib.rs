@@ -35,6 +35,7 @@ pub mod resolve;
 pub mod stack;
 pub mod tpi;
 pub mod udp;
+pub mod udp_options;
 pub mod wire;
 
 mod driver;

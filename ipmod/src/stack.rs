@@ -86,6 +86,10 @@ impl Default for Params {
 pub struct Port {
     /// Local address; 0 for any.
     pub addr: u32,
+    /// Whom it is connected to; it hears nobody else then.
+    pub peer: Option<(u32, u16)>,
+    /// It asked for T_UDERROR_IND.
+    pub errind: bool,
     /// The stream's read queue.
     pub q: QRef,
 }

@@ -11,8 +11,27 @@ pub const O_T_BIND_REQ: u32 = 6;
 pub const T_UNBIND_REQ: u32 = 7;
 /// Bind: a busy address is refused.
 pub const T_BIND_REQ: u32 = 26;
+/// Connect.
+pub const T_CONN_REQ: u32 = 0;
+/// Disconnect.
+pub const T_DISCON_REQ: u32 = 2;
+/// Options, with SVR4's opthdr.
+pub const T_SVR4_OPTMGMT_REQ: u32 = 9;
+/// Both addresses.
+pub const T_ADDR_REQ: u32 = 24;
+/// What the provider can do.
+pub const T_CAPABILITY_REQ: u32 = 30;
 const T_INFO_REQ: u32 = 5;
-const T_UNITDATA_REQ: u32 = 8;
+const T_CONN_CON: u32 = 12;
+const T_OPTMGMT_ACK: u32 = 22;
+const T_ADDR_ACK: u32 = 25;
+const T_CAPABILITY_ACK: u32 = 31;
+/// A T_INFO_ACK is wanted.
+const TC1_INFO: u32 = 1;
+/// The highest number of a primitive that TPI gives to users or providers.
+const LAST: u32 = 31;
+/// Send a datagram.
+pub const T_UNITDATA_REQ: u32 = 8;
 const T_INFO_ACK: u32 = 16;
 const T_BIND_ACK: u32 = 17;
 const T_ERROR_ACK: u32 = 18;
@@ -26,6 +45,8 @@ pub mod state {
     pub const UNBND: u32 = 0;
     /// TS_IDLE.
     pub const IDLE: u32 = 3;
+    /// TS_DATA_XFER.
+    pub const DATA_XFER: u32 = 9;
 }
 
 /// TLI errors.
@@ -35,10 +56,12 @@ pub struct Tli(pub u32);
 #[allow(missing_docs)] // the T errors of sys/tpicommon.h
 impl Tli {
     pub const BADADDR: Tli = Tli(1);
+    pub const BADOPT: Tli = Tli(2);
     pub const ACCES: Tli = Tli(3);
     pub const NOADDR: Tli = Tli(5);
     pub const OUTSTATE: Tli = Tli(6);
     pub const SYSERR: Tli = Tli(8);
+    pub const BADFLAG: Tli = Tli(16);
     pub const NOTSUPPORT: Tli = Tli(18);
     pub const ADDRBUSY: Tli = Tli(23);
 }
@@ -66,6 +89,35 @@ pub enum Tpi {
         /// Where to.
         dest: Vec<u8>,
     },
+    /// T_CONN_REQ.
+    ConnReq {
+        /// Whom to.
+        dest: Vec<u8>,
+    },
+    /// T_DISCON_REQ.
+    DisconReq,
+    /// T_ADDR_REQ.
+    AddrReq,
+    /// T_CAPABILITY_REQ: the bits asked for.
+    CapabilityReq(u32),
+    /// T_SVR4_OPTMGMT_REQ.
+    OptmgmtReq {
+        /// The options.
+        opts: Vec<u8>,
+        /// MGMT_flags.
+        flags: u32,
+    },
+}
+
+/// Why a request can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bad {
+    /// TPI has it, and nobody here does: T_ERROR_ACK TNOTSUPPORT.
+    Unsupported(u32),
+    /// No number of TPI's, or no number at all.
+    Unknown(u32),
+    /// Its lengths and offsets lead out of the block.
+    Malformed(u32),
 }
 
 fn word(b: &[u8], i: usize) -> Option<u32> {
@@ -83,9 +135,46 @@ fn part(b: &[u8], len: u32, off: u32) -> Option<&[u8]> {
 }
 
 impl Tpi {
-    /// Reads a request; `None` for one that is unknown or malformed.
-    pub fn parse(b: &[u8]) -> Option<Tpi> {
-        Some(match word(b, 0)? {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// Which kind of bad it is.
+    pub fn parse(b: &[u8]) -> Result<Tpi, Bad> {
+        let prim = word(b, 0).ok_or(Bad::Unknown(u32::MAX))?;
+        let known = matches!(
+            prim,
+            T_CONN_REQ
+                | T_DISCON_REQ
+                | T_INFO_REQ
+                | O_T_BIND_REQ
+                | T_UNBIND_REQ
+                | T_UNITDATA_REQ
+                | T_SVR4_OPTMGMT_REQ
+                | T_ADDR_REQ
+                | T_BIND_REQ
+                | T_CAPABILITY_REQ
+        );
+        if !known && prim <= LAST {
+            return Err(Bad::Unsupported(prim));
+        }
+        if !known {
+            return Err(Bad::Unknown(prim));
+        }
+        Tpi::read(prim, b).ok_or(Bad::Malformed(prim))
+    }
+
+    fn read(prim: u32, b: &[u8]) -> Option<Tpi> {
+        Some(match prim {
+            T_DISCON_REQ => Tpi::DisconReq,
+            T_ADDR_REQ => Tpi::AddrReq,
+            T_CAPABILITY_REQ => Tpi::CapabilityReq(word(b, 1)?),
+            T_CONN_REQ => Tpi::ConnReq {
+                dest: part(b, word(b, 1)?, word(b, 2)?)?.to_vec(),
+            },
+            T_SVR4_OPTMGMT_REQ => Tpi::OptmgmtReq {
+                opts: part(b, word(b, 1)?, word(b, 2)?)?.to_vec(),
+                flags: word(b, 3)?,
+            },
             T_INFO_REQ => Tpi::InfoReq,
             T_UNBIND_REQ => Tpi::UnbindReq,
             prim @ (T_BIND_REQ | O_T_BIND_REQ) => {
@@ -158,6 +247,39 @@ pub fn info_ack(tsdu: u32, state: u32) -> Msg {
     message(MsgType::PcProto, &w, &[])
 }
 
+/// T_CAPABILITY_ACK: with a T_INFO_ACK if it was asked for.
+pub fn capability_ack(bits: u32, info: &Msg) -> Msg {
+    let none = [0; 44];
+    let (granted, info) = match bits & TC1_INFO {
+        0 => (0, &none[..]),
+        _ => (TC1_INFO, info.rd()),
+    };
+    let mut body = info.to_vec();
+    body.extend(0u32.to_ne_bytes()); // ACCEPTOR_id
+    message(MsgType::PcProto, &[T_CAPABILITY_ACK, granted], &body)
+}
+
+/// T_ADDR_ACK: the local and the remote address, empty for none.
+pub fn addr_ack(local: &[u8], remote: &[u8]) -> Msg {
+    let (l, r) = (local.len() as u32, remote.len() as u32);
+    let off = |n: u32, at: u32| if n == 0 { 0 } else { at };
+    let w = [T_ADDR_ACK, l, off(l, 20), r, off(r, 20 + l)];
+    message(MsgType::PcProto, &w, &[local, remote].concat())
+}
+
+/// T_CONN_CON.
+pub fn conn_con(peer: &[u8]) -> Msg {
+    let w = [T_CONN_CON, peer.len() as u32, 20, 0, 0];
+    message(MsgType::Proto, &w, peer)
+}
+
+/// T_OPTMGMT_ACK.
+pub fn optmgmt_ack(opts: &[u8], flags: u32) -> Msg {
+    let off = if opts.is_empty() { 0 } else { 16 };
+    let w = [T_OPTMGMT_ACK, opts.len() as u32, off, flags];
+    message(MsgType::PcProto, &w, opts)
+}
+
 /// T_UNITDATA_IND, without its data.
 pub fn unitdata_ind(src: &[u8]) -> Msg {
     message(
@@ -221,6 +343,20 @@ pub fn unitdata_req(dest: &[u8]) -> Vec<u8> {
         dest,
     )
     .to_vec()
+}
+
+/// T_SVR4_OPTMGMT_REQ's control part: options of (level, name, value).
+pub fn optmgmt_req(flags: u32, options: &[(u32, u32, u32)]) -> Vec<u8> {
+    let words = options.iter().flat_map(|(l, n, v)| [*l, *n, 4, *v]);
+    let opts: Vec<u8> = words.flat_map(u32::to_ne_bytes).collect();
+    let w = [T_SVR4_OPTMGMT_REQ, opts.len() as u32, 16, flags];
+    message(MsgType::Proto, &w, &opts).to_vec()
+}
+
+/// T_CONN_REQ's control part for a sockaddr.
+pub fn conn_req(dest: &[u8]) -> Vec<u8> {
+    let w = [T_CONN_REQ, dest.len() as u32, 20, 0, 0];
+    message(MsgType::Proto, &w, dest).to_vec()
 }
 
 /// T_BIND_REQ's control part for a sockaddr.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   T_BIND_REQ ─► port      T_UNITDATA_REQ ─► UDP header ─► output.rs
-//!   deliver.rs ─► port ─► T_UNITDATA_IND
+//!   T_CONN_REQ ─► peer      M_DATA ─► to the peer, the same way
+//!   deliver.rs ─► the port that fits best ─► T_UNITDATA_IND
 //!   I_PLINK of interface streams: kept alive under here
 //! ```
 //!
@@ -11,7 +12,10 @@
 //!
 //! Spec: udp(7P), tihdr(7P), RFC 768, the reference's ip-tpi 4.5.
 //! Kept: states, error replies, an anonymous port in place of a busy one (O_T_BIND_REQ).
-//! Not done: options, T_CONN_REQ.
+//! Kept: of several streams on a port the connected one hears its peer, then the one with
+//! the exact address, then the one with none; T_UDERROR_IND about what happened to a
+//! datagram only for who asked (SO_DGRAM_ERRIND), of one that can't be sent always.
+//! Differs: memberships of groups are IP's business and not asked for here.
 
 use streams::message::{Ctl, LinkBlk};
 use streams::prelude::*;
@@ -19,15 +23,19 @@ use streams::sys::{I_LINK, I_PLINK, I_PUNLINK, I_UNLINK};
 
 use crate::module::{OnStack, lrput};
 use crate::stack::{Port, Stack};
-use crate::tpi::{self, Tli, Tpi, state};
+use crate::tpi::{self, Bad, Tli, Tpi, state};
+use crate::udp_options::{self, Options};
 use crate::wire::{self, HEADER, Header, be16, be32, is_multicast, proto, put16};
 use crate::{icmp_out, ioctl, output};
+use smallvec::SmallVec;
 
 /// A /dev/udp stream.
 pub struct Udp {
     state: u32,
     addr: u32,
     port: u16,
+    peer: Option<(u32, u16)>,
+    options: Options,
     privileged: bool,
 }
 
@@ -46,6 +54,8 @@ impl Module for Udp {
             state: state::UNBND,
             addr: 0,
             port: 0,
+            peer: None,
+            options: Options::default(),
             privileged: how.cred.privileged,
         })
     }
@@ -61,8 +71,23 @@ fn unbind(q: &mut Queue<'_, Udp>) {
     let Some(u) = q.try_ptr() else { return };
     let port = std::mem::take(&mut u.port);
     u.state = state::UNBND;
-    if let Some(list) = q.shared().ports.get_mut(&port) {
+    u.peer = None;
+    let ports = &mut q.shared().ports;
+    if let Some(list) = ports.get_mut(&port) {
         list.retain(|p| p.q != me);
+        if list.is_empty() {
+            ports.remove(&port);
+        }
+    }
+}
+
+/// What others need to know of this stream has changed.
+fn publish(q: &mut Queue<'_, Udp>) {
+    let me = q.rd().qref();
+    let (u, s) = q.both();
+    let mine = s.ports.get_mut(&u.port).into_iter().flatten();
+    for p in mine.filter(|p| p.q == me) {
+        (p.peer, p.errind) = (u.peer, u.options.errind);
     }
 }
 
@@ -82,20 +107,71 @@ fn wput(q: &mut Queue<'_, Udp>, mp: Msg) {
         }
         MsgType::IocData => ioctl::client_ioctl(q, mp),
         MsgType::Flush => q.flush_driver(mp),
+        MsgType::Data => match q.ptr().peer {
+            Some(to) => datagram(q, to, mp),
+            None => q.discard(mp, "data for nobody: not connected"),
+        },
         _ => q.discard(mp, "not for udp"),
     }
 }
 
 fn request(q: &mut Queue<'_, Udp>, mp: Msg) {
-    let Some(t) = Tpi::parse(mp.rd()) else {
-        let prim = mp
-            .rd()
-            .first_chunk::<4>()
-            .map_or(0, |w| u32::from_ne_bytes(*w));
-        q.freemsg(mp);
-        return q.qreply(tpi::error_ack(prim, Tli::NOTSUPPORT, None));
+    let t = match Tpi::parse(mp.rd()) {
+        Ok(t) => t,
+        Err(Bad::Malformed(tpi::T_UNITDATA_REQ)) => {
+            q.discard(mp, "a malformed T_UNITDATA_REQ");
+            return q.qreply(tpi::uderror_ind(&[], Errno::EINVAL));
+        }
+        Err(Bad::Malformed(prim)) => {
+            q.freemsg(mp);
+            return q.qreply(tpi::error_ack(prim, Tli::SYSERR, Some(Errno::EINVAL)));
+        }
+        Err(Bad::Unsupported(prim) | Bad::Unknown(prim)) => {
+            q.freemsg(mp);
+            return q.qreply(tpi::error_ack(prim, Tli::NOTSUPPORT, None));
+        }
     };
     match t {
+        Tpi::CapabilityReq(bits) => {
+            let info = tpi::info_ack(65507, q.ptr().state);
+            q.freemsg(mp);
+            q.qreply(tpi::capability_ack(bits, &info));
+        }
+        Tpi::AddrReq => {
+            let u = q.ptr();
+            let local = tpi::sockaddr_bytes(u.port, u.addr);
+            let local = if u.state == state::UNBND {
+                &[][..]
+            } else {
+                &local
+            };
+            let remote = u.peer.map(|(a, p)| tpi::sockaddr_bytes(p, a));
+            let answer = tpi::addr_ack(local, remote.as_ref().map_or(&[][..], |r| r));
+            q.freemsg(mp);
+            q.qreply(answer);
+        }
+        Tpi::OptmgmtReq { opts, flags } => {
+            let (u, s) = q.both();
+            let prim = tpi::T_SVR4_OPTMGMT_REQ;
+            let answer = udp_options::manage(&mut u.options, s.params.def_ttl, prim, &opts, flags);
+            publish(q);
+            q.freemsg(mp);
+            q.qreply(answer);
+        }
+        Tpi::ConnReq { dest } => {
+            q.freemsg(mp);
+            connect(q, &dest);
+        }
+        Tpi::DisconReq => {
+            q.freemsg(mp);
+            let u = q.ptr();
+            if u.state != state::DATA_XFER {
+                return q.qreply(tpi::error_ack(tpi::T_DISCON_REQ, Tli::OUTSTATE, None));
+            }
+            (u.state, u.peer) = (state::IDLE, None);
+            publish(q);
+            q.qreply(tpi::ok_ack(tpi::T_DISCON_REQ));
+        }
         Tpi::InfoReq => {
             let state = q.ptr().state;
             q.freemsg(mp);
@@ -118,6 +194,23 @@ fn request(q: &mut Queue<'_, Udp>, mp: Msg) {
         }
         Tpi::UnitdataReq { dest } => send(q, &dest, mp),
     }
+}
+
+/// T_CONN_REQ: from now on to this peer and from it alone.
+fn connect(q: &mut Queue<'_, Udp>, dest: &[u8]) {
+    let refuse = |e| tpi::error_ack(tpi::T_CONN_REQ, e, None);
+    if q.ptr().state != state::IDLE {
+        return q.qreply(refuse(Tli::OUTSTATE));
+    }
+    let peer = tpi::sockaddr(dest).filter(|(port, addr)| *port != 0 && *addr != 0);
+    let Some((port, addr)) = peer else {
+        return q.qreply(refuse(Tli::BADADDR));
+    };
+    let u = q.ptr();
+    (u.state, u.peer) = (state::DATA_XFER, Some((addr, port)));
+    publish(q);
+    q.qreply(tpi::ok_ack(tpi::T_CONN_REQ));
+    q.qreply(tpi::conn_con(dest));
 }
 
 /// Binds to an address and port; the answer to send.
@@ -161,36 +254,51 @@ fn bind(q: &mut Queue<'_, Udp>, prim: u32, addr: &[u8]) -> Msg {
         }
         port = s.last_port;
     }
-    s.ports
-        .entry(port)
-        .or_default()
-        .push(Port { addr: local, q: me });
+    s.ports.entry(port).or_default().push(Port {
+        addr: local,
+        peer: None,
+        errind: false,
+        q: me,
+    });
     let u = q.ptr();
     (u.state, u.addr, u.port) = (state::IDLE, local, port);
+    publish(q); // options may have been set before
     tpi::bind_ack(&tpi::sockaddr_bytes(port, local), 0)
 }
 
-/// T_UNITDATA_REQ: a UDP header, then IP's output.
+/// T_UNITDATA_REQ: where to, and the data.
 fn send(q: &mut Queue<'_, Udp>, dest: &[u8], mut mp: Msg) {
-    let (from, port, bound) = {
-        let u = q.ptr();
-        (u.addr, u.port, u.state == state::IDLE)
-    };
-    let Some((dport, daddr)) = tpi::sockaddr(dest).filter(|_| bound) else {
-        let e = if bound { Errno::EINVAL } else { Errno::EPROTO };
+    let state = q.ptr().state;
+    let to = tpi::sockaddr(dest).filter(|_| state == state::IDLE);
+    let Some((port, addr)) = to else {
+        let e = match state {
+            state::IDLE => Errno::EINVAL,
+            state::DATA_XFER => Errno::EISCONN,
+            _ => Errno::EPROTO,
+        };
         let ind = tpi::uderror_ind(dest, e);
         q.discard(mp, "a datagram that cannot be sent");
         return q.qreply(ind);
     };
-    let mut data = match mp.take_cont() {
+    let data = match mp.take_cont() {
         Some(d) => d,
         None => q.alloc(64, 0),
     };
     q.freemsg(mp);
+    datagram(q, (addr, port), data);
+}
+
+/// A UDP header, then IP's output.
+fn datagram(q: &mut Queue<'_, Udp>, (daddr, dport): (u32, u16), mut data: Msg) {
+    let (from, port, options) = {
+        let u = q.ptr();
+        (u.addr, u.port, u.options)
+    };
     let len = data.msgsize() + 8;
     if len + HEADER > 65535 {
         q.discard(data, "longer than a datagram");
-        return q.qreply(tpi::uderror_ind(dest, Errno::EMSGSIZE));
+        let dest = tpi::sockaddr_bytes(dport, daddr);
+        return q.qreply(tpi::uderror_ind(&dest, Errno::EMSGSIZE));
     }
     let s = q.shared();
     s.mib.udp_out_datagrams += 1;
@@ -200,9 +308,9 @@ fn send(q: &mut Queue<'_, Udp>, dest: &[u8], mut mp: Msg) {
         s.route(daddr).map_or(0, |id| s.source_for(id))
     };
     let ttl = if is_multicast(daddr) {
-        1
+        options.multicast_ttl
     } else {
-        s.params.def_ttl
+        options.ttl.unwrap_or(s.params.def_ttl)
     };
     let mut h = [0; 8];
     put16(&mut h, 0, port);
@@ -222,7 +330,7 @@ fn send(q: &mut Queue<'_, Udp>, dest: &[u8], mut mp: Msg) {
     let c = !wire::fold(sum);
     put16(&mut h, 6, if c == 0 { 0xffff } else { c });
     data.prepend(8, 64).copy_from_slice(&h);
-    let ip = wire::header(len + HEADER, proto::UDP, ttl, 0, 0, src, daddr);
+    let ip = wire::header(len + HEADER, proto::UDP, ttl, options.tos, 0, src, daddr);
     data.prepend(HEADER, 64).copy_from_slice(&ip);
     output::ip_output(q, data);
 }
@@ -230,6 +338,21 @@ fn send(q: &mut Queue<'_, Udp>, dest: &[u8], mut mp: Msg) {
 /// The pseudo header's share of a UDP checksum (RFC 768).
 fn pseudo(src: u32, dst: u32, len: usize) -> u64 {
     u64::from(src) + u64::from(dst) + u64::from(proto::UDP) + len as u64
+}
+
+/// How well a stream fits a datagram: 4 for its peer, 2 for its own address; `None` if it
+/// is not for it.
+fn fit(p: &Port, h: &Header, sport: u16) -> Option<u32> {
+    let own = match p.addr {
+        0 => 0,
+        a if a == h.dst => 2,
+        _ => return None,
+    };
+    match p.peer {
+        None => Some(own),
+        Some(peer) if peer == (h.src, sport) => Some(4 + own),
+        Some(_) => None,
+    }
 }
 
 /// A UDP datagram for us.
@@ -250,16 +373,14 @@ pub fn udp_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp:
     }
     let (sport, dport) = (be16(body, 0), be16(body, 2));
     let s = q.shared();
-    let to: Vec<QRef> = s
+    let mut to: SmallVec<[(u32, QRef); 4]> = s
         .ports
         .get(&dport)
-        .map(|l| {
-            l.iter()
-                .filter(|p| p.addr == 0 || p.addr == h.dst || group)
-                .map(|p| p.q)
-                .collect()
-        })
-        .unwrap_or_default();
+        .into_iter()
+        .flatten()
+        .filter_map(|p| Some((fit(p, h, sport)?, p.q)))
+        .collect();
+    to.sort_by_key(|t| std::cmp::Reverse(t.0)); // stable: who came first, first
     if to.is_empty() {
         let raw = s.subscribers.iter().any(|x| x.proto == proto::UDP);
         if raw {
@@ -283,7 +404,7 @@ pub fn udp_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp:
     mp.adjmsg(h.ihl as isize + 8);
     mp.truncate(len - 8);
     let n = if group { to.len() } else { 1 };
-    for (i, u) in to[..n].iter().enumerate() {
+    for (i, (_, u)) in to[..n].iter().enumerate() {
         let data = if i + 1 == n {
             std::mem::replace(&mut mp, Msg::allocb(0))
         } else {
@@ -307,12 +428,12 @@ pub(crate) fn icmp_error<M: OnStack>(q: &mut Queue<'_, M>, inner: &[u8], ty: u8,
         (3, 0 | 6 | 11) => Errno::ENETUNREACH,
         _ => Errno::EHOSTUNREACH,
     };
-    let to = q
-        .shared()
-        .ports
-        .get(&sport)
-        .and_then(|l| l.iter().find(|p| p.addr == 0 || p.addr == src))
-        .map(|p| p.q);
+    let mine = |p: &&crate::stack::Port| {
+        (p.addr == 0 || p.addr == src) && p.peer.is_none_or(|peer| peer == (dst, dport))
+    };
+    let ports = &q.shared().ports;
+    let to = ports.get(&sport).and_then(|l| l.iter().find(mine));
+    let to = to.filter(|p| p.errind).map(|p| p.q);
     if let Some(u) = to {
         let ind = tpi::uderror_ind(&tpi::sockaddr_bytes(dport, dst), e);
         crate::deliver::give(q, u, ind);

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use dlpi::link::wire::Wire;
-use ipmod::{plumb, tpi};
+use ipmod::{plumb, tpi, udp_options as opt};
 use streams::{Config, Cred, Errno, Kernel, Process, Sys, oflag};
 
 const NONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
@@ -50,6 +50,11 @@ fn udp(p: &Process, addr: &str, port: u16) -> i32 {
         .ctl
         .expect("control part");
     assert_eq!(tpi::words(&ack)[0], tpi::BIND_ACK);
+    // Errors are told to who asks for them.
+    let ask = [(opt::SOL_SOCKET, opt::SO_DGRAM_ERRIND, 1)];
+    let req = tpi::optmgmt_req(opt::T_NEGOTIATE, &ask);
+    p.putmsg(fd, Some(&req), None, false).expect("options");
+    p.getmsg(fd, 64, 64, false).expect("ack");
     fd
 }
 

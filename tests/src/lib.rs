@@ -13,6 +13,7 @@
 //! a test with the host's stack waits for output or for a process to end.
 
 pub mod delta;
+pub mod fuzz;
 pub mod gateway;
 pub mod netns;
 pub mod packets;

@@ -1,0 +1,422 @@
+//! What fuzzing runs: a function for each thing that strangers or users send, from bytes to
+//! a whole emulated host, fresh each time. Nothing may panic, and no queue may be left
+//! wrong (`Kernel::broken_invariants`).
+//!
+//! ```text
+//!   bytes ─► cut in pieces, two bytes of length each ─► frames on le0, system calls
+//!                                                        └─► the host runs until idle
+//! ```
+//!
+//! `fuzz/` has a libFuzzer target for each; what they found is in `tests/fuzz/TARGET/` and
+//! run by every `cargo test`.
+
+use std::collections::VecDeque;
+use std::io::{self, Cursor};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dlpi::link::null::Null;
+use dlpi::link::pcap::{Pcap, PcapOptions};
+use dlpi::link::{Link, Medium};
+use dlpi::prim::Prim;
+use dlpi::{Dlpi, Links};
+use ipmod::{plumb, tpi, wire};
+use streams::sys::USER_BASE;
+use streams::{Config, Cred, Doorbell, Ioctl, Kernel, Process, StrIoctl, Sys, oflag};
+use vtunl::client::{Binding, Client};
+
+/// A target: its name, and what it does with some bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    ("dlpi", dlpi_prims),
+    ("ip", ip),
+    ("icmp", icmp),
+    ("igmp", igmp),
+    ("reassembly", reassembly),
+    ("arp", arp),
+    ("udp", udp),
+    ("tpi", transport),
+    ("capture", capture),
+    ("decap", decap),
+    ("ioctl", ioctls),
+];
+
+const MAC: [u8; 6] = [8, 0, 0x20, 0, 0, 1];
+const US: u32 = 0x0a00_0001;
+const THEM: u32 = 0x0a00_0002;
+
+/// Frames that are to come in on a link.
+#[derive(Clone, Default)]
+struct Feed {
+    frames: Arc<Mutex<VecDeque<Vec<u8>>>>,
+    bell: Arc<Mutex<Option<Doorbell>>>,
+}
+
+impl Link for Feed {
+    fn medium(&self) -> Medium {
+        Medium::Ether(MAC)
+    }
+    fn mtu(&self) -> u32 {
+        1500
+    }
+    fn send(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+    fn recv(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        let frame = self.frames.lock().map_or(None, |mut f| f.pop_front());
+        Ok(frame.map(|f| {
+            let n = f.len().min(buf.len());
+            buf[..n].copy_from_slice(&f[..n]);
+            n
+        }))
+    }
+    fn attach(&mut self, bell: Doorbell) {
+        if let Ok(mut b) = self.bell.lock() {
+            *b = Some(bell);
+        }
+    }
+}
+
+/// A host: le0 on an Ethernet, le1 to a router, a tunnel from 10.0.0.1.
+struct Host {
+    k: Kernel,
+    p: Process,
+    feed: Feed,
+}
+
+impl Host {
+    fn new() -> Host {
+        let k = Kernel::with_config(Config::test()).expect("a kernel");
+        ipmod::register(&k).expect("names");
+        vtunl::register(&k).expect("names");
+        let feed = Feed::default();
+        let mine = feed.clone();
+        let make = move |ppa: u32| -> io::Result<Box<dyn Link>> {
+            Ok(match ppa {
+                0 => Box::new(mine.clone()),
+                _ => Box::new(Null::new(Medium::PointToPoint)),
+            })
+        };
+        k.add_drv_with::<Dlpi>("le", Links::new(Box::new(make)))
+            .expect("a name");
+        let p = k.process(Cred::ROOT);
+        Host { k, p, feed }
+    }
+
+    /// With interfaces, and the tunnel too if wanted.
+    fn plumbed(tunnel: bool) -> Host {
+        let h = Host::new();
+        let p = &h.p;
+        let a = Ipv4Addr::from;
+        plumb::plumb(p, "/dev/le", &[], 0).expect("plumb");
+        plumb::set_address(p, "le0", a(US)).expect("address");
+        plumb::up(p, "le0").expect("up");
+        plumb::plumb(p, "/dev/le", &[], 1).expect("plumb");
+        plumb::set_address(p, "le1", a(0x0b00_0001)).expect("address");
+        plumb::set_destination(p, "le1", a(0x0b00_0002)).expect("destination");
+        plumb::up(p, "le1").expect("up");
+        plumb::route_add(p, a(0), a(0), a(0x0b00_0002), 0).expect("default");
+        if tunnel {
+            let fd = p.open("/dev/ip", oflag::O_RDWR).expect("open");
+            p.push(fd, "vtunl").expect("push");
+            Client::new(p, fd)
+                .setconf_transport(a(US), 4)
+                .expect("SETCONF_TRANSPORT");
+            for proto in [41, 47, 55] {
+                // Not every build serves all of them on one stream.
+                let _ = Client::new(p, fd).setconf_transport(a(US), proto);
+            }
+            plumb::plumb_fd(p, fd, "/dev/ip", 0).expect("plumb");
+            plumb::set_address(p, "ip0", a(US)).expect("address");
+            plumb::set_destination(p, "ip0", a(0x0c00_0001)).expect("destination");
+            plumb::up(p, "ip0").expect("up");
+            let ctl = p.open("/dev/vtunl", oflag::O_RDWR).expect("control");
+            let vt = Client::new(p, ctl);
+            vt.encap_add(&Binding::new(a(0x0a00_0077), a(THEM)))
+                .expect("ENCAP_ADD");
+            vt.decap_all(true).expect("DECAP_ADD");
+            p.close(ctl).expect("close");
+        }
+        h
+    }
+
+    /// A frame comes in on le0, and all that follows happens.
+    fn frame(&self, kind: u16, body: &[u8]) {
+        let from = [2, 0, 0, 0, 0, 9];
+        let f = [&MAC[..], &from, &kind.to_be_bytes(), body].concat();
+        if let Ok(mut all) = self.feed.frames.lock() {
+            all.push_back(f);
+        }
+        if let Ok(b) = self.feed.bell.lock()
+            && let Some(b) = &*b
+        {
+            b.ring();
+        }
+        self.k.run_until_idle();
+    }
+
+    /// A datagram of a protocol to us.
+    fn datagram(&self, proto: u8, frag: u16, id: u16, body: &[u8]) {
+        let body = &body[..body.len().min(1480)];
+        let mut h = wire::header(20 + body.len(), proto, 64, 0, id, THEM, US);
+        wire::put16(&mut h, 6, frag);
+        wire::put16(&mut h, 10, 0);
+        wire::fill_checksum(&mut h, 20);
+        self.frame(0x0800, &[&h[..], body].concat());
+    }
+
+    /// All timers run, and every queue is as it should be.
+    fn end(self) {
+        self.k.advance(Duration::from_secs(90));
+        let broken = self.k.broken_invariants();
+        assert!(broken.is_empty(), "{broken:?}");
+    }
+}
+
+/// The pieces of an input: two bytes of length, then as many or what is left.
+fn pieces(mut data: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (n, rest) = data.split_first_chunk::<2>()?;
+        let n = usize::from(u16::from_le_bytes(*n) & 0x7ff).min(rest.len());
+        let (piece, rest) = rest.split_at(n);
+        data = rest;
+        Some(piece)
+    })
+}
+
+/// Ethernet frames with IPv4; the first byte of each says whether length and checksum are
+/// made right, so that what is behind the checks is reached too.
+pub fn ip(data: &[u8]) {
+    let h = Host::plumbed(true);
+    for piece in pieces(data) {
+        let Some((how, bytes)) = piece.split_first() else {
+            continue;
+        };
+        let mut b = bytes.to_vec();
+        if how & 1 == 0 && b.len() >= 20 {
+            let len = b.len().min(1500) as u16;
+            b[0] = 0x40 | (b[0] & 0xf);
+            wire::put16(&mut b, 2, len);
+            if how & 2 == 0 {
+                wire::put32(&mut b, 16, US);
+            }
+            let ihl = usize::from(b[0] & 0xf) * 4;
+            if ihl >= 20 && ihl <= b.len() {
+                wire::put16(&mut b, 10, 0);
+                wire::fill_checksum(&mut b, ihl);
+            }
+        }
+        h.frame(0x0800, &b);
+    }
+    h.end();
+}
+
+/// ICMP messages with the right checksum.
+pub fn icmp(data: &[u8]) {
+    let h = Host::plumbed(true);
+    for piece in pieces(data) {
+        let mut b = piece.to_vec();
+        if b.len() >= 8 {
+            wire::put16(&mut b, 2, 0);
+            let sum = wire::checksum(&b);
+            wire::put16(&mut b, 2, sum);
+        }
+        h.datagram(1, 0, 1, &b);
+    }
+    h.end();
+}
+
+/// IGMP messages with the right checksum.
+pub fn igmp(data: &[u8]) {
+    let h = Host::plumbed(false);
+    for piece in pieces(data) {
+        let mut b = piece.to_vec();
+        if b.len() >= 8 {
+            wire::put16(&mut b, 2, 0);
+            let sum = wire::checksum(&b);
+            wire::put16(&mut b, 2, sum);
+        }
+        h.datagram(2, 0, 1, &b);
+    }
+    h.end();
+}
+
+/// Fragments: three bytes of place and number, then the bytes.
+pub fn reassembly(data: &[u8]) {
+    let h = Host::plumbed(false);
+    for piece in pieces(data) {
+        let Some(([a, b, id], body)) = piece.split_first_chunk::<3>() else {
+            continue;
+        };
+        let frag = u16::from_be_bytes([*a, *b]);
+        h.datagram(17, frag, u16::from(*id & 3), body);
+        if *id & 0x80 != 0 {
+            h.k.advance(Duration::from_secs(u64::from(*id & 0x7f)));
+        }
+    }
+    h.end();
+}
+
+/// ARP packets; what is missing is zero if the first byte is even.
+pub fn arp(data: &[u8]) {
+    let h = Host::plumbed(false);
+    for piece in pieces(data) {
+        let Some((how, bytes)) = piece.split_first() else {
+            continue;
+        };
+        let mut b = bytes.to_vec();
+        if how & 1 == 0 {
+            b.resize(28.max(b.len()), 0);
+            b[..6].copy_from_slice(&[0, 1, 8, 0, 6, 4]);
+        }
+        h.frame(0x0806, &b);
+    }
+    h.end();
+}
+
+/// UDP datagrams, to a port that somebody has.
+pub fn udp(data: &[u8]) {
+    let h = Host::plumbed(false);
+    let fd =
+        h.p.open("/dev/udp", oflag::O_RDWR | oflag::O_NONBLOCK)
+            .expect("open");
+    let bind = tpi::bind_req(&tpi::sockaddr_bytes(2000, 0));
+    h.p.putmsg(fd, Some(&bind), None, false).expect("bind");
+    for piece in pieces(data) {
+        let mut b = piece.to_vec();
+        if b.len() >= 8 {
+            b[2..4].copy_from_slice(&2000u16.to_be_bytes());
+            b[6..8].fill(0); // no checksum
+        }
+        h.datagram(17, 0, 1, &b);
+        while h.p.getmsg(fd, 256, 2000, false).is_ok() {}
+    }
+    h.end();
+}
+
+/// putmsg(2) of anything: what a program may write to a provider.
+fn messages(h: &Host, fd: i32, data: &[u8]) {
+    for piece in pieces(data) {
+        let Some((how, b)) = piece.split_first() else {
+            continue;
+        };
+        let at = usize::from(how >> 2).min(b.len());
+        let (ctl, body) = b.split_at(b.len() - at);
+        let body = (how & 2 != 0).then_some(body);
+        let _ = h.p.putmsg(fd, Some(ctl), body, how & 1 != 0);
+        h.k.run_until_idle();
+        while h.p.getmsg(fd, 1024, 2000, false).is_ok() {}
+    }
+}
+
+/// DLPI primitives: read and written again, and sent to a provider.
+pub fn dlpi_prims(data: &[u8]) {
+    for piece in pieces(data) {
+        if let Ok(p) = Prim::parse_bytes(piece) {
+            let again = Prim::parse_bytes(&p.emit_bytes());
+            assert_eq!(again.as_ref(), Ok(&p), "what was written reads differently");
+        }
+    }
+    let h = Host::new();
+    let fd = h.p.open("/dev/le0", oflag::O_RDWR | oflag::O_NONBLOCK);
+    let fd = match fd {
+        Ok(fd) => fd,
+        Err(_) => {
+            h.p.open("/dev/le", oflag::O_RDWR | oflag::O_NONBLOCK)
+                .expect("open")
+        }
+    };
+    messages(&h, fd, data);
+    h.frame(0x0800, &data[..data.len().min(1500)]);
+    h.end();
+}
+
+/// TPI primitives to /dev/udp and /dev/ip.
+pub fn transport(data: &[u8]) {
+    let h = Host::plumbed(false);
+    for dev in ["/dev/udp", "/dev/ip"] {
+        let fd =
+            h.p.open(dev, oflag::O_RDWR | oflag::O_NONBLOCK)
+                .expect("open");
+        messages(&h, fd, data);
+    }
+    h.end();
+}
+
+/// A capture file, pcap or pcapng by its first bytes, read to its end.
+pub fn capture(data: &[u8]) {
+    let input = Box::new(Cursor::new(data.to_vec()));
+    let Ok(mut p) = Pcap::new(Some(input), None, PcapOptions::default()) else {
+        return;
+    };
+    let control = p.control();
+    let mut buf = vec![0; 70_000];
+    for _ in 0..10_000 {
+        match p.recv(&mut buf) {
+            Ok(Some(n)) => assert!(n <= buf.len()),
+            Ok(None) if control.ended() => break,
+            Ok(None) => {
+                let _ = p.tick(Duration::from_secs(3600));
+            }
+            Err(_) => break,
+        }
+    }
+}
+
+/// What comes to the tunnel's end: the first byte says in which protocol.
+pub fn decap(data: &[u8]) {
+    let h = Host::plumbed(true);
+    for piece in pieces(data) {
+        let Some((how, b)) = piece.split_first() else {
+            continue;
+        };
+        let mut b = b.to_vec();
+        let proto = [4, 4, 47, 55, 41][usize::from(how >> 1) % 5];
+        if proto == 4 && how & 1 == 0 && b.len() >= 20 {
+            b[0] = 0x45;
+            let len = b.len().min(1480) as u16;
+            wire::put16(&mut b, 2, len);
+            wire::put16(&mut b, 10, 0);
+            wire::fill_checksum(&mut b, 20);
+        }
+        h.datagram(proto, 0, 1, &b);
+    }
+    h.end();
+}
+
+/// ioctl(2) on the tunnel's control stream: a command's low byte, how, and the bytes.
+pub fn ioctls(data: &[u8]) {
+    let h = Host::plumbed(true);
+    let fd =
+        h.p.open("/dev/vtunl", oflag::O_RDWR | oflag::O_NONBLOCK)
+            .expect("control");
+    for piece in pieces(data) {
+        let Some(([low, how], b)) = piece.split_first_chunk::<2>() else {
+            continue;
+        };
+        let cmd = vtunl::ioctl::VTUNLIOC | i32::from(*low);
+        let request = match how & 1 {
+            0 => Ioctl::Str(StrIoctl {
+                cmd,
+                timeout: 1,
+                data: b.to_vec(),
+            }),
+            _ => Ioctl::Raw {
+                cmd,
+                arg: USER_BASE,
+                mem: b.to_vec(),
+            },
+        };
+        let _ = h.p.ioctl(fd, request);
+        if how & 2 != 0 {
+            h.datagram(4, 0, 1, b);
+        }
+        if how & 4 != 0 {
+            h.k.advance(Duration::from_secs(u64::from(*how)));
+        }
+    }
+    h.end();
+}

@@ -35,6 +35,8 @@
 //!   %life  open:probe:clone close:probe    opens and closes, in order
 //!   %path  {m.wr {fd.wr fd.wr} m.wr}       put procedures entered and left, in order
 //!   %proc  q uid=100   %as q   %exit q   %kill q SIGINT   %signals q SIGPOLL
+//!   %dl    [@n] DL_BIND_REQ -> DL_BIND_ACK     asks a data link provider (/dev/le); its answer
+//!   %dlstate [@n] -> DL_IDLE               what DL_INFO_ACK says of the state
 //!   %advance 15s   %took 15s               time passes; the last call took so long
 //! ```
 //!
@@ -42,6 +44,7 @@
 //! kept; `-> _` is any. Behind `->` keys in any order; `band` and `flag` not named are 0.
 
 pub mod conformance;
+mod link;
 pub mod message;
 pub mod names;
 pub mod text;
@@ -145,6 +148,7 @@ impl Machine {
         let kernel = Kernel::with_config(config).map_err(|e| e.to_string())?;
         streams::register(&kernel).map_err(|e| e.to_string())?;
         probe::register(&kernel).map_err(|e| e.to_string())?;
+        link::register(&kernel).map_err(|e| e.to_string())?;
         let init = Arc::new(kernel.process(Cred::ROOT));
         probe::set_process(&init);
         Ok(Machine {
@@ -433,6 +437,18 @@ impl Machine {
                 Ok(Vec::new())
             }
             "istr" => return self.istr(args),
+            "dl" => {
+                let (p, fd, rest) = self.on_fd(args)?;
+                match rest {
+                    [Tok::Word(name)] => link::ask(&p, fd, link::named(name)?),
+                    [Tok::Num(n)] => link::ask(&p, fd, *n as u32),
+                    _ => return Err("%dl [@n] DL_PRIMITIVE".into()),
+                }
+            }
+            "dlstate" => {
+                let (p, fd, _) = self.on_fd(args)?;
+                link::state(&p, fd)?
+            }
             "link" | "plink" => {
                 let Some(last) = args.last() else {
                     return Err("%link [@upper] [l=]@low".into());

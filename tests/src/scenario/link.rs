@@ -59,9 +59,7 @@ pub fn ask(p: &Process, fd: i32, number: u32) -> Outcome {
         .iter()
         .any(|a| a.0 == number && a.2 == MsgType::PcProto);
     let data = (number == DL_UNITDATA_REQ).then_some(&b"data"[..]);
-    if let Err(e) = p.putmsg(fd, Some(&request(number)), data, hipri) {
-        return Err(e);
-    }
+    p.putmsg(fd, Some(&request(number)), data, hipri)?;
     Ok(answer(p, fd))
 }
 

@@ -65,8 +65,9 @@ hold() {
     pids+=("$pid")
     # Until it is in a namespace of its own.
     for _ in {1..100}; do
-        if [[ $(readlink "/proc/$pid/ns/net" 2>/dev/null) != $(readlink /proc/self/ns/net) &&
-              -e /proc/$pid/ns/net ]]; then
+        local ns
+        ns=$(readlink "/proc/$pid/ns/net" 2>/dev/null || true)
+        if [[ -n $ns && $ns != "$(readlink /proc/self/ns/net)" ]]; then
             declare -g "$1=$pid"
             return
         fi

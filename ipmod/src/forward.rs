@@ -13,7 +13,7 @@ use crate::icmp_out::{self, code, ty};
 use crate::ire::{IreId, IreKind, RTF_BLACKHOLE, RTF_REJECT};
 use crate::module::OnStack;
 use crate::wire::{self, HEADER, Header, IP_DF};
-use crate::{fragment, output, source_route};
+use crate::{fragment, output, redirect, source_route};
 
 /// Forwards a datagram that came in on `ill`, by the route `id`.
 pub fn forward<M: OnStack>(
@@ -52,6 +52,9 @@ pub fn forward<M: OnStack>(
             Some(mp) => mp,
             None => return,
         };
+    }
+    if out == ill && gateway != 0 {
+        redirect::tell(q, ill, h, next, &mp); // and on it goes all the same
     }
     if h.len > mtu as usize {
         return too_big(q, ill, h, mp, out, next, mtu);

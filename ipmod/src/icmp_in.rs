@@ -3,6 +3,7 @@
 //! ```text
 //!   echo, timestamp, address mask ──► turned round in place ──► output.rs
 //!   error ─► path MTU ──► M_CTL [IP][ICMP][offending IP ..] ──► its protocol's subscribers
+//!   redirect ─► redirect.rs
 //!   all ───► subscribers of protocol 1, as data
 //! ```
 //!
@@ -15,7 +16,7 @@ use crate::ire::IreKind;
 use crate::module::OnStack;
 use crate::stack::Stack;
 use crate::wire::{self, HEADER, Header, be16, be32, proto};
-use crate::{deliver, icmp, options, output};
+use crate::{deliver, icmp, options, output, redirect};
 
 /// An ICMP datagram for us.
 pub fn icmp_input<M: OnStack>(
@@ -44,6 +45,10 @@ pub fn icmp_input<M: OnStack>(
     match ty {
         8 | 13 | 17 => query(q, ill, h, mp, group),
         3 | 4 | 11 | 12 => error_for_protocol(q, h, mp),
+        5 => {
+            redirect::hear(q, ill, h, mp.rd().get(h.ihl..).unwrap_or(&[]));
+            q.freemsg(mp);
+        }
         _ => q.freemsg(mp), // read, and of no further use to IP
     }
 }

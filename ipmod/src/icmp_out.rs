@@ -17,6 +17,8 @@ use crate::{icmp, output};
 pub mod ty {
     /// Destination unreachable.
     pub const UNREACHABLE: u8 = 3;
+    /// Redirect.
+    pub const REDIRECT: u8 = 5;
     /// Time exceeded.
     pub const TIME_EXCEEDED: u8 = 11;
     /// Parameter problem.

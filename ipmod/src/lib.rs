@@ -31,6 +31,7 @@ pub mod output;
 pub mod plumb;
 pub mod pmtu;
 pub mod reassemble;
+mod redirect;
 pub mod resolve;
 pub mod stack;
 pub mod tpi;

@@ -56,6 +56,8 @@ mib! {
     icmp_in_msgs "icmpInMsgs";
     /// ICMP errors received.
     icmp_in_errors "icmpInErrs";
+    /// Redirects not believed.
+    icmp_in_bad_redirects "icmpInBadRedirects";
     /// ICMP messages sent.
     icmp_out_msgs "icmpOutMsgs";
     /// ICMP errors kept back: not allowed, or too many.

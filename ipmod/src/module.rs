@@ -23,7 +23,7 @@ use streams::prelude::*;
 
 use crate::ill::{Dl, Ill, bind_ip, iff};
 use crate::stack::Stack;
-use crate::{deliver, driver, input, ioctl};
+use crate::{deliver, driver, input, ioctl, redirect};
 
 /// An instance of ip.
 pub enum Ip {
@@ -83,6 +83,9 @@ impl Module for Ip {
         if tag == deliver::REASSEMBLY {
             deliver::expire(q, ill);
             deliver::arm(q, ill);
+        }
+        if tag == redirect::REDIRECTS {
+            redirect::expire(q);
         }
     }
 

@@ -60,6 +60,12 @@ pub struct Params {
     pub mask_broadcast: bool,
     /// `ip_icmp_return_data_bytes`.
     pub return_data: usize,
+    /// `ip_send_redirects`.
+    pub send_redirects: bool,
+    /// `ip_ignore_redirect`.
+    pub ignore_redirect: bool,
+    /// `ip_ire_redirect_interval`: how long a redirect is believed.
+    pub redirect_interval: Duration,
     /// `ip_ire_arp_interval`: a neighbour not heard of for so long is forgotten.
     pub arp_interval: Duration,
 }
@@ -76,6 +82,9 @@ impl Default for Params {
             timestamp_broadcast: false,
             mask_broadcast: false,
             return_data: crate::icmp::QUOTE,
+            send_redirects: true,
+            ignore_redirect: false,
+            redirect_interval: Duration::from_secs(60),
             arp_interval: Duration::from_secs(1200),
         }
     }
@@ -104,6 +113,8 @@ pub struct Stack {
     pub neighbours: Neighbours,
     /// Who receives which protocol.
     pub subscribers: Vec<Subscriber>,
+    /// Routes that redirects made: where to, and until when.
+    pub redirects: Vec<(u32, Duration)>,
     /// UDP ports.
     pub ports: FxHashMap<u16, Vec<Port>>,
     /// Counters.
@@ -133,6 +144,7 @@ impl Default for Stack {
             ires: IreTable::new(),
             neighbours: Neighbours::default(),
             subscribers: Vec::new(),
+            redirects: Vec::new(),
             ports: FxHashMap::default(),
             mib: Mib::default(),
             params: Params::default(),

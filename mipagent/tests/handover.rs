@@ -183,3 +183,61 @@ fn one_hands_over_and_the_other_loses_nothing() {
     assert!(ours.iter().all(|e| e.addr != a_home));
     assert!(ours.iter().any(|e| e.addr == b_home));
 }
+
+#[test]
+fn each_code_of_a_home_agent_and_the_end_of_a_lifetime() {
+    // RFC 5944 3.4, 3.8.2, 3.8.3; RFC 3024 3.4 for 137.
+    let (w1, w2, w3) = (Wire::default(), Wire::default(), Wire::default());
+    let at = [(&w1, [10, 1, 0, 1]), (&w2, [10, 2, 0, 1])];
+    let ha = host(1, &at);
+    ha.tunnel(AGENT, AGENT);
+    let (a, home, key) = mobile(71, &w2, &w3);
+    let mut agent = HomeAgent::new(&ha.p, AGENT, [8, 0, 0x20, 0, 0, 1], DUMMY, 300).expect("434");
+    agent.serve(home, key.clone());
+    let fd = a.udp(5000);
+    let mut n = 0;
+    let mut code = |flags, to: Ipv4Addr, exit: u8, time: u64, tail: &[u8]| {
+        n += 1;
+        let r = Request {
+            flags,
+            lifetime: 60,
+            home,
+            agent: to,
+            care_of: [10, 2, 0, exit].into(),
+            id: time << 32 | n,
+        };
+        let mut b = r.emit(&key);
+        b.splice(24..24, tail.iter().copied());
+        a.send(fd, AGENT, 434, &b);
+        settle(&[&ha, &a]);
+        agent.poll(Duration::from_secs(1000)).expect("served");
+        settle(&[&ha, &a]);
+        Reply::parse(&a.got(fd).expect("a reply")).expect("a reply")
+    };
+    assert_eq!(
+        code(0, AGENT, 71, 1000, &[200, 0]).code,
+        code::AUTHENTICATION
+    );
+    assert_eq!(code(0, AGENT, 71, 1000, &[200, 99]).code, code::MALFORMED);
+    assert_eq!(code(0, DUMMY, 71, 1000, &[]).code, code::UNKNOWN_AGENT);
+    assert_eq!(code(0x02, AGENT, 71, 1000, &[]).code, code::REVERSE_TUNNEL);
+    let late = code(0, AGENT, 71, 900, &[]);
+    assert_eq!((late.code, late.id >> 32), (code::IDENTIFICATION, 1000));
+    for exit in 0..8 {
+        assert_eq!(
+            code(0x80, AGENT, 100 + exit, 1001, &[]).code,
+            code::ACCEPTED
+        );
+    }
+    assert_eq!(code(0x80, AGENT, 120, 1001, &[]).code, code::TOO_MANY);
+    let served = || {
+        plumb::arp_table(&ha.p)
+            .expect("table")
+            .iter()
+            .any(|e| e.addr == home)
+    };
+    assert!(served());
+    ha.k.advance(Duration::from_secs(61));
+    agent.poll(Duration::from_secs(1061)).expect("served");
+    assert!(!served());
+}

@@ -15,7 +15,7 @@ use streams::prelude::*;
 use crate::module::OnStack;
 use crate::reassemble::Outcome;
 use crate::wire::{Header, IP_MF, IP_OFFMASK, check, proto};
-use crate::{icmp_in, icmp_out, udp};
+use crate::{icmp_in, icmp_out, tcp, udp};
 
 /// The timer of reassembly, on the stream of an interface.
 pub(crate) const REASSEMBLY: u64 = 1;
@@ -86,6 +86,7 @@ pub(crate) fn arm<M: OnStack>(q: &mut Queue<'_, M>, ill: u32) {
 fn whole<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, group: bool) {
     match h.proto {
         proto::ICMP => icmp_in::icmp_input(q, ill, h, mp, group),
+        proto::TCP if !group && !q.shared().tcp.conns.is_empty() => tcp::tcp_input(q, h, mp),
         proto::UDP => udp::udp_input(q, ill, h, mp, group),
         _ => fanout(q, ill, h, mp, group),
     }

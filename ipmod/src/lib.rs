@@ -1,7 +1,7 @@
 //! IP as a STREAMS driver (`/dev/ip`) and module (`ip`), with ARP, ICMP, UDP and routing.
 //!
 //! ```text
-//!   /dev/udp ──┐            T_UNITDATA_REQ          (linked under /dev/udp: interface streams)
+//!   /dev/udp, /dev/tcp ─┐   T_UNITDATA_REQ          (linked under /dev/udp: interface streams)
 //!   /dev/ip  ──┤ driver.rs  M_DATA, T_BIND_REQ              │
 //!              ▼                                            ▼
 //!        output.rs ◄── forward.rs ◄── input.rs ◄──────── module.rs ─── ip over le0
@@ -34,6 +34,8 @@ pub mod reassemble;
 mod redirect;
 pub mod resolve;
 pub mod stack;
+pub mod tcp;
+mod tcp_engine;
 pub mod tpi;
 pub mod udp;
 pub mod udp_options;
@@ -49,11 +51,12 @@ mod transparent;
 pub use module::Ip;
 pub use resolve::Arp;
 pub use stack::Stack;
+pub use tcp::Tcp;
 pub use udp::Udp;
 
 use streams::{Errno, Kernel};
 
-/// Makes ip (driver and module), arp and udp known to a kernel.
+/// Makes ip (driver and module), arp, tcp and udp known to a kernel.
 ///
 /// # Errors
 /// EEXIST: one of the names is taken.
@@ -61,5 +64,6 @@ pub fn register(kernel: &Kernel) -> Result<(), Errno> {
     kernel.add_drv::<Ip>()?;
     kernel.add_mod::<Ip>()?;
     kernel.add_mod_sharing::<Arp>("arp", "ip")?;
+    kernel.add_drv_sharing::<Tcp>("tcp", "ip")?;
     kernel.add_drv_sharing::<Udp>("udp", "ip").map(|_| ())
 }

@@ -133,6 +133,8 @@ pub struct Stack {
     pub path_mtu: PathMtus,
     /// Destinations looked up lately, each while the table has this generation.
     cache: Box<[(u64, u32, IreId); CACHED]>,
+    /// TCP.
+    pub(crate) tcp: crate::tcp_engine::Engine,
     /// Last anonymous port given.
     pub last_port: u16,
 }
@@ -154,6 +156,7 @@ impl Default for Stack {
             nested: 0,
             path_mtu: PathMtus::default(),
             cache: Box::new([(u64::MAX, 0, 0); CACHED]),
+            tcp: crate::tcp_engine::Engine::default(),
             last_port: 32767,
         };
         // lo0 has no stream: 127.0.0.1 is looped back inside.

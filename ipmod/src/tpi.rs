@@ -45,6 +45,14 @@ pub mod state {
     pub const UNBND: u32 = 0;
     /// TS_IDLE.
     pub const IDLE: u32 = 3;
+    /// TS_WCON_CREQ.
+    pub const WCON_CREQ: u32 = 6;
+    /// TS_WRES_CIND.
+    pub const WRES_CIND: u32 = 7;
+    /// TS_WIND_ORDREL.
+    pub const WIND_ORDREL: u32 = 10;
+    /// TS_WREQ_ORDREL.
+    pub const WREQ_ORDREL: u32 = 11;
     /// TS_DATA_XFER.
     pub const DATA_XFER: u32 = 9;
 }
@@ -58,6 +66,8 @@ impl Tli {
     pub const BADADDR: Tli = Tli(1);
     pub const BADOPT: Tli = Tli(2);
     pub const ACCES: Tli = Tli(3);
+    pub const BADF: Tli = Tli(4);
+    pub const BADSEQ: Tli = Tli(7);
     pub const NOADDR: Tli = Tli(5);
     pub const OUTSTATE: Tli = Tli(6);
     pub const SYSERR: Tli = Tli(8);
@@ -247,16 +257,58 @@ pub fn info_ack(tsdu: u32, state: u32) -> Msg {
     message(MsgType::PcProto, &w, &[])
 }
 
+/// T_INFO_ACK of a connection-oriented provider with orderly release.
+pub fn info_ack_cots(state: u32) -> Msg {
+    let none = (-2i32) as u32;
+    let (t_cots_ord, flags) = (2, 1 | 4);
+    let w = [
+        T_INFO_ACK, 0, none, none, none, 16, 256, 16384, t_cots_ord, state, flags,
+    ];
+    message(MsgType::PcProto, &w, &[])
+}
+
+/// T_CONN_IND.
+pub fn conn_ind(peer: &[u8], seq: u32) -> Msg {
+    message(
+        MsgType::Proto,
+        &[11, peer.len() as u32, 24, 0, 0, seq],
+        peer,
+    )
+}
+
+/// T_DISCON_IND.
+pub fn discon_ind(why: Errno) -> Msg {
+    message(MsgType::Proto, &[13, why.number() as u32, u32::MAX], &[])
+}
+
+/// T_ORDREL_IND.
+pub fn ordrel_ind() -> Msg {
+    message(MsgType::Proto, &[23], &[])
+}
+
 /// T_CAPABILITY_ACK: with a T_INFO_ACK if it was asked for.
 pub fn capability_ack(bits: u32, info: &Msg) -> Msg {
+    capability_ack_as(bits, info, 0)
+}
+
+/// T_CAPABILITY_ACK of a stream that can accept: with its ACCEPTOR_id.
+pub fn capability_ack_as(bits: u32, info: &Msg, acceptor: u32) -> Msg {
     let none = [0; 44];
+    let accept = bits & 2; // TC1_ACCEPTOR_ID
     let (granted, info) = match bits & TC1_INFO {
         0 => (0, &none[..]),
         _ => (TC1_INFO, info.rd()),
     };
     let mut body = info.to_vec();
-    body.extend(0u32.to_ne_bytes()); // ACCEPTOR_id
-    message(MsgType::PcProto, &[T_CAPABILITY_ACK, granted], &body)
+    body.extend(acceptor.to_ne_bytes());
+    message(
+        MsgType::PcProto,
+        &[
+            T_CAPABILITY_ACK,
+            granted | if acceptor == 0 { 0 } else { accept },
+        ],
+        &body,
+    )
 }
 
 /// T_ADDR_ACK: the local and the remote address, empty for none.

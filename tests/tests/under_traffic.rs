@@ -90,7 +90,7 @@ fn no_datagram_of_an_unchanged_target_is_lost() {
                 let other = Ipv4Addr::from(u32::from(ip("10.7.1.0")) + n % 5000);
                 vt.encap_add(&Binding::new(other, ip("10.5.0.2")))
                     .expect("ENCAP_ADD");
-                if n % 3 == 0 {
+                if n.is_multiple_of(3) {
                     vt.encap_rem(other, Ipv4Addr::BROADCAST, None)
                         .expect("ENCAP_REM");
                 }

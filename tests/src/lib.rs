@@ -19,6 +19,7 @@ pub mod netns;
 pub mod packets;
 pub mod probe;
 pub mod scenario;
+pub mod transport;
 
 /// The Rust of README.md is compiled and run as a documentation test.
 #[cfg(doctest)]

@@ -1,0 +1,203 @@
+//! /dev/tcp and the TCP of this machine's own kernel, across a TAP device: connections both
+//! ways, a megabyte each way at once, orderly release from either end, refusal.
+//! tihdr(7P), tcp(7P), RFC 793.
+//!
+//! ```text
+//!   [namespace]  std::net ─ kernel 192.0.2.1 ─ tap0 ══ le0 192.0.2.2 ─ ip ─ /dev/tcp
+//! ```
+//!
+//! The namespace is the test's own: it runs itself again inside, which is `inside` below.
+//! What the machine forbids is SKIPPED, with the reason.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream};
+use std::process::{Command, ExitCode};
+use std::thread;
+
+use dlpi::Links;
+use dlpi::link::Link;
+use dlpi::link::tap::Tap;
+use dlpi::link::tun::TunOptions;
+use ipmod::plumb;
+use libtest_mimic::{Arguments, Failed, Trial};
+use streams::{Cred, Kernel, Process};
+use vtunl_tests::netns::{As, Lab, Skip};
+use vtunl_tests::transport::{Endpoint, PATIENCE, T_CONN_CON, T_DISCON_IND};
+
+const LINUX: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const OURS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+const PORT: u16 = 7000;
+const CLOSED: u16 = 7001;
+const SIZE: u32 = 1 << 20;
+/// ECONNREFUSED of Solaris.
+const ECONNREFUSED: u32 = 146;
+
+type Test = fn(&Process);
+
+const TESTS: &[(&str, Test)] = &[
+    ("our_client_their_listener", our_client_their_listener),
+    ("their_client_our_listener", their_client_our_listener),
+    ("they_release_first", they_release_first),
+    ("refusal_both_ways", refusal_both_ways),
+];
+
+/// The first argument that says: this is the process inside.
+const INSIDE: &str = "--inside";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() == Some(INSIDE) {
+        let name = args.next().unwrap_or_default();
+        let test = TESTS.iter().find(|t| t.0 == name).expect("a test").1;
+        inside(test);
+        return ExitCode::SUCCESS;
+    }
+    let args = Arguments::from_args();
+    let mut trials = Vec::new();
+    for (who, prefix) in [(As::Root, "root"), (As::User, "user")] {
+        let refused = Lab::new(who).err();
+        for (name, _) in TESTS {
+            let full = format!("{prefix}::{name}");
+            if let Some(Skip(why)) = &refused {
+                if !args.list {
+                    println!("SKIPPED {full}: {why}");
+                }
+                trials.push(Trial::test(full, || Ok(())).with_ignored_flag(true));
+                continue;
+            }
+            trials.push(Trial::test(full, move || outside(who, name)));
+        }
+    }
+    libtest_mimic::run(&args, trials).exit_code()
+}
+
+/// Makes the namespace and runs this program in it.
+fn outside(who: As, name: &str) -> Result<(), Failed> {
+    let mut lab = Lab::new(who).map_err(|Skip(why)| why)?;
+    let host = lab.host("linux").map_err(|Skip(why)| why)?;
+    let me = std::env::current_exe()?;
+    let me = me.to_str().ok_or("the program's name is not text")?;
+    let out = host.run(["timeout", "100", me, INSIDE, name])?;
+    if out.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&out.stderr);
+    Err(format!("{}\n{said}", out.status).into())
+}
+
+/// The emulated host on a TAP whose other end this machine's kernel has.
+fn inside(test: Test) {
+    let k = Kernel::new().expect("a kernel");
+    ipmod::register(&k).expect("names");
+    let tap = |_| {
+        let tap = Tap::open(&TunOptions::named("tap0"), None)?;
+        let set = ["addr", "add", "192.0.2.1/24", "dev", "tap0"];
+        let done = Command::new("ip").args(set).status()?;
+        if !done.success() {
+            return Err(io::Error::other("ip addr add"));
+        }
+        Ok(Box::new(tap) as Box<dyn Link>)
+    };
+    dlpi::register(&k, "le", Links::new(Box::new(tap))).expect("a name");
+    let p = k.process(Cred::ROOT);
+    let le0 = plumb::plumb(&p, "/dev/le", &[], 0).expect("plumb");
+    plumb::set_address(&p, &le0, OURS).expect("address");
+    plumb::set_netmask(&p, &le0, Ipv4Addr::new(255, 255, 255, 0)).expect("netmask");
+    plumb::up(&p, &le0).expect("up");
+    test(&p);
+}
+
+/// A megabyte that no shift leaves the same.
+fn content(seed: u32) -> Vec<u8> {
+    let of = |i: u32| (i.wrapping_mul(i).wrapping_add(seed) >> 7) as u8;
+    (0..SIZE).map(of).collect()
+}
+
+/// A megabyte each way at once on this machine's side: what was read up to the peer's FIN.
+fn talk(s: TcpStream, say: Vec<u8>) -> Vec<u8> {
+    s.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut writer = s.try_clone().expect("a second descriptor");
+    let writing = thread::spawn(move || {
+        writer.write_all(&say).expect("written");
+        writer.shutdown(Shutdown::Write).expect("FIN");
+    });
+    let mut heard = Vec::new();
+    (&s).read_to_end(&mut heard).expect("read");
+    writing.join().expect("the writer");
+    heard
+}
+
+/// The same on ours; release comes after the last byte.
+fn talk_ours(e: &Endpoint<'_>, say: &[u8]) -> Vec<u8> {
+    thread::scope(|s| {
+        s.spawn(|| {
+            e.write(say);
+            e.release();
+        });
+        e.read_to_end()
+    })
+}
+
+fn same(got: &[u8], want: &[u8]) {
+    assert!(got == want, "{} of {} bytes", got.len(), want.len());
+}
+
+/// T_CONN_REQ, T_CONN_CON, data, T_ORDREL_REQ; RFC 793 3.4, 3.5.
+fn our_client_their_listener(p: &Process) {
+    let (theirs, ours) = (content(1), content(2));
+    let listener = TcpListener::bind((LINUX, PORT)).expect("listen");
+    let say = theirs.clone();
+    let linux = thread::spawn(move || {
+        let (s, peer) = listener.accept().expect("accept");
+        assert_eq!(peer.ip(), OURS);
+        talk(s, say)
+    });
+    let e = Endpoint::tcp(p, 0, 0);
+    let con = e.connect(SocketAddrV4::new(LINUX, PORT));
+    assert_eq!(con[0], T_CONN_CON);
+    same(&talk_ours(&e, &ours), &theirs);
+    same(&linux.join().expect("linux"), &ours);
+}
+
+/// T_CONN_IND, T_CONN_RES, data, T_ORDREL_REQ; RFC 793 3.4, 3.5.
+fn their_client_our_listener(p: &Process) {
+    let (theirs, ours) = (content(3), content(4));
+    let listener = Endpoint::tcp(p, PORT, 2);
+    let say = theirs.clone();
+    let linux =
+        thread::spawn(move || talk(TcpStream::connect((OURS, PORT)).expect("connected"), say));
+    let e = listener.accept();
+    same(&talk_ours(&e, &ours), &theirs);
+    same(&linux.join().expect("linux"), &ours);
+}
+
+/// The peer's FIN is T_ORDREL_IND, and what is written after it still arrives: tihdr(7P),
+/// TS_WREQ_ORDREL; RFC 793 3.5 case 2.
+fn they_release_first(p: &Process) {
+    let (theirs, ours) = (content(5), content(6));
+    let listener = Endpoint::tcp(p, PORT, 1);
+    let say = theirs.clone();
+    let linux = thread::spawn(move || {
+        let mut s = TcpStream::connect((OURS, PORT)).expect("connected");
+        s.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        s.write_all(&say).expect("written");
+        s.shutdown(Shutdown::Write).expect("FIN");
+        let mut heard = Vec::new();
+        s.read_to_end(&mut heard).expect("read");
+        heard
+    });
+    let e = listener.accept();
+    same(&e.read_to_end(), &theirs);
+    e.write(&ours);
+    e.release();
+    same(&linux.join().expect("linux"), &ours);
+}
+
+/// RFC 793 3.4: a connection to a port that nobody has is reset.
+fn refusal_both_ways(p: &Process) {
+    let e = Endpoint::tcp(p, 0, 0);
+    let said = e.connect(SocketAddrV4::new(LINUX, CLOSED));
+    assert_eq!(said[..2], [T_DISCON_IND, ECONNREFUSED]);
+    let refused = TcpStream::connect((OURS, CLOSED)).expect_err("nobody listens");
+    assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+}

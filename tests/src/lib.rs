@@ -20,6 +20,7 @@ pub mod packets;
 pub mod probe;
 pub mod scenario;
 pub mod transport;
+pub mod uml;
 
 /// The Rust of README.md is compiled and run as a documentation test.
 #[cfg(doctest)]

@@ -255,16 +255,27 @@ impl Running {
     /// If the process ends first, or says nothing of the kind within the time.
     #[track_caller]
     pub fn wait_line(&mut self, what: &str, within: Duration) -> String {
+        self.lines_to(what, within).pop().unwrap_or_default()
+    }
+
+    /// Waits for a line that contains this, and returns all from the last wait to it.
+    ///
+    /// # Panics
+    /// As [`Running::wait_line`].
+    #[track_caller]
+    pub fn lines_to(&mut self, what: &str, within: Duration) -> Vec<String> {
         let end = Instant::now() + within;
+        let from = self.seen.len();
         loop {
             match self
                 .lines
                 .recv_timeout(end.saturating_duration_since(Instant::now()))
             {
                 Ok(line) => {
-                    self.seen.push(line.clone());
-                    if line.contains(what) {
-                        return line;
+                    let found = line.contains(what);
+                    self.seen.push(line);
+                    if found {
+                        return self.seen[from..].to_vec();
                     }
                 }
                 Err(e) => {

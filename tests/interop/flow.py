@@ -1,0 +1,77 @@
+"""A flow of data, its count and hash printed at either end.
+
+flow.py udp-in|tcp-in ADDRESS PORT           prints "listening", then what came
+flow.py udp-out|tcp-out ADDRESS PORT COUNT   datagrams, or kilobytes
+flow.py refused ADDRESS PORT                 a datagram to a closed port: who says so?
+"""
+
+import hashlib, random, socket, sys, time
+
+what, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+count = int(sys.argv[4]) if len(sys.argv) > 4 else 0
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
+digest, n = hashlib.sha256(), 0
+
+if what == "udp-in":
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    s.bind((address, port))
+    s.settimeout(20)
+    print("listening", flush=True)
+    heard = []
+    while (data := s.recv(65536)) != b"end":
+        heard.append(data)
+    # Their order is not promised.
+    for data in sorted(heard):
+        digest.update(data)
+        n += 1
+elif what == "udp-out":
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    rng = random.Random(count)
+    said = []
+    for i in range(count):
+        # Most fit the tunnel, every tenth comes in fragments.
+        size = rng.randrange(1500, 6000) if i % 10 == 0 else rng.randrange(0, 1400)
+        data = i.to_bytes(4, "big") + rng.randbytes(size)
+        said.append(data)
+        s.sendto(data, (address, port))
+        time.sleep(0.001)
+    time.sleep(0.5)
+    s.sendto(b"end", (address, port))
+    for data in sorted(said):
+        digest.update(data)
+        n += 1
+elif what == "tcp-in":
+    l = socket.socket(family)
+    l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    l.bind((address, port))
+    l.listen()
+    l.settimeout(20)
+    print("listening", flush=True)
+    c, _ = l.accept()
+    c.settimeout(20)
+    while data := c.recv(1 << 16):
+        digest.update(data)
+        n += len(data)
+elif what == "tcp-out":
+    rng = random.Random(count)
+    with socket.create_connection((address, port), timeout=20) as c:
+        for _ in range(count):
+            data = rng.randbytes(1024)
+            c.sendall(data)
+            digest.update(data)
+            n += len(data)
+elif what == "refused":
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    s.settimeout(5)
+    s.connect((address, port))
+    s.send(b"anybody?")
+    try:
+        s.recv(100)
+    except ConnectionRefusedError:
+        print("refused")
+        sys.exit(0)
+    except TimeoutError:
+        pass
+    sys.exit("nobody said that the port is closed")
+print("flow", n, digest.hexdigest())

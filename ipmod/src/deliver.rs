@@ -15,7 +15,7 @@ use streams::prelude::*;
 use crate::module::OnStack;
 use crate::reassemble::Outcome;
 use crate::wire::{Header, IP_MF, IP_OFFMASK, check, proto};
-use crate::{icmp_in, icmp_out, tcp, udp};
+use crate::{icmp_in, icmp_out, tcp_news, udp};
 
 /// The timer of reassembly, on the stream of an interface.
 pub(crate) const REASSEMBLY: u64 = 1;
@@ -86,10 +86,15 @@ pub(crate) fn arm<M: OnStack>(q: &mut Queue<'_, M>, ill: u32) {
 fn whole<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, group: bool) {
     match h.proto {
         proto::ICMP => icmp_in::icmp_input(q, ill, h, mp, group),
-        proto::TCP if !group && !q.shared().tcp.conns.is_empty() => tcp::tcp_input(q, h, mp),
+        proto::TCP if !group && tcp_is_ours(q.shared()) => tcp_news::tcp_input(q, h, mp),
         proto::UDP => udp::udp_input(q, ill, h, mp, group),
         _ => fanout(q, ill, h, mp, group),
     }
+}
+
+/// TCP is /dev/tcp's, unless nobody uses that and somebody has subscribed to the protocol.
+fn tcp_is_ours(s: &crate::stack::Stack) -> bool {
+    !s.tcp.is_quiet() || !s.subscribers.iter().any(|x| x.proto == proto::TCP)
 }
 
 /// Gives a datagram to the subscribers of its protocol.

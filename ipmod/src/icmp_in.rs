@@ -141,6 +141,9 @@ fn error_for_protocol<M: OnStack>(q: &mut Queue<'_, M>, h: &Header, mut mp: Msg)
     if inner_proto == proto::UDP {
         crate::udp::icmp_error(q, inner, ty, code);
     }
+    if inner_proto == proto::TCP {
+        crate::tcp_news::icmp_error(q, inner, ty, code);
+    }
     for u in &to {
         let mut copy = mp.dupmsg();
         copy.set_ty(MsgType::Ctl);

@@ -23,7 +23,7 @@ use streams::prelude::*;
 
 use crate::ill::{Dl, Ill, bind_ip, iff};
 use crate::stack::Stack;
-use crate::{deliver, driver, input, ioctl, redirect};
+use crate::{deliver, driver, input, ioctl, redirect, tcp_news};
 
 /// An instance of ip.
 pub enum Ip {
@@ -87,13 +87,21 @@ impl Module for Ip {
         if tag == redirect::REDIRECTS {
             redirect::expire(q);
         }
+        if tag == tcp_news::TIMER {
+            tcp_news::rearm(q, None);
+        }
     }
 
     fn close(q: &mut Queue<'_, Self>, _how: &Close) -> Wait {
         match q.try_ptr() {
             Some(Ip::Module { ill }) => {
                 let ill = *ill;
-                close_ill(q, ill)
+                let done = close_ill(q, ill);
+                if done == Wait::Done {
+                    let wq = q.wr().qref();
+                    tcp_news::rearm(q, Some(wq));
+                }
+                done
             }
             _ => {
                 let me = q.rd().qref();

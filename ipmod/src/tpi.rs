@@ -17,6 +17,8 @@ pub const T_CONN_REQ: u32 = 0;
 pub const T_DISCON_REQ: u32 = 2;
 /// Options, with SVR4's opthdr.
 pub const T_SVR4_OPTMGMT_REQ: u32 = 9;
+/// Options, with XTI's T_opthdr.
+pub const T_OPTMGMT_REQ: u32 = 27;
 /// Both addresses.
 pub const T_ADDR_REQ: u32 = 24;
 /// What the provider can do.
@@ -65,6 +67,7 @@ pub struct Tli(pub u32);
 impl Tli {
     pub const BADADDR: Tli = Tli(1);
     pub const BADOPT: Tli = Tli(2);
+    pub const BADDATA: Tli = Tli(10);
     pub const ACCES: Tli = Tli(3);
     pub const BADF: Tli = Tli(4);
     pub const BADSEQ: Tli = Tli(7);
@@ -110,8 +113,10 @@ pub enum Tpi {
     AddrReq,
     /// T_CAPABILITY_REQ: the bits asked for.
     CapabilityReq(u32),
-    /// T_SVR4_OPTMGMT_REQ.
+    /// T_SVR4_OPTMGMT_REQ or T_OPTMGMT_REQ.
     OptmgmtReq {
+        /// Which of the two.
+        prim: u32,
         /// The options.
         opts: Vec<u8>,
         /// MGMT_flags.
@@ -160,6 +165,7 @@ impl Tpi {
                 | T_UNBIND_REQ
                 | T_UNITDATA_REQ
                 | T_SVR4_OPTMGMT_REQ
+                | T_OPTMGMT_REQ
                 | T_ADDR_REQ
                 | T_BIND_REQ
                 | T_CAPABILITY_REQ
@@ -181,7 +187,8 @@ impl Tpi {
             T_CONN_REQ => Tpi::ConnReq {
                 dest: part(b, word(b, 1)?, word(b, 2)?)?.to_vec(),
             },
-            T_SVR4_OPTMGMT_REQ => Tpi::OptmgmtReq {
+            prim @ (T_SVR4_OPTMGMT_REQ | T_OPTMGMT_REQ) => Tpi::OptmgmtReq {
+                prim,
                 opts: part(b, word(b, 1)?, word(b, 2)?)?.to_vec(),
                 flags: word(b, 3)?,
             },
@@ -276,9 +283,9 @@ pub fn conn_ind(peer: &[u8], seq: u32) -> Msg {
     )
 }
 
-/// T_DISCON_IND.
-pub fn discon_ind(why: Errno) -> Msg {
-    message(MsgType::Proto, &[13, why.number() as u32, u32::MAX], &[])
+/// T_DISCON_IND; `seq`: of the connection indicated that is gone, -1 for the one there is.
+pub fn discon_ind(why: Errno, seq: u32) -> Msg {
+    message(MsgType::Proto, &[13, why.number() as u32, seq], &[])
 }
 
 /// T_ORDREL_IND.
@@ -402,6 +409,18 @@ pub fn optmgmt_req(flags: u32, options: &[(u32, u32, u32)]) -> Vec<u8> {
     let words = options.iter().flat_map(|(l, n, v)| [*l, *n, 4, *v]);
     let opts: Vec<u8> = words.flat_map(u32::to_ne_bytes).collect();
     let w = [T_SVR4_OPTMGMT_REQ, opts.len() as u32, 16, flags];
+    message(MsgType::Proto, &w, &opts).to_vec()
+}
+
+/// T_OPTMGMT_REQ's control part, with XTI's T_opthdr: options of (level, name, value).
+pub fn xti_optmgmt_req(flags: u32, options: &[(u32, u32, Option<u32>)]) -> Vec<u8> {
+    let mut opts: Vec<u32> = Vec::new();
+    for (level, name, value) in options {
+        opts.extend([16 + 4 * value.is_some() as u32, *level, *name, 0]);
+        opts.extend(value);
+    }
+    let opts: Vec<u8> = opts.iter().flat_map(|w| w.to_ne_bytes()).collect();
+    let w = [T_OPTMGMT_REQ, opts.len() as u32, 16, flags];
     message(MsgType::Proto, &w, &opts).to_vec()
 }
 

@@ -24,9 +24,9 @@ use streams::sys::{I_LINK, I_PLINK, I_PUNLINK, I_UNLINK};
 use crate::module::{OnStack, lrput};
 use crate::stack::{Port, Stack};
 use crate::tpi::{self, Bad, Tli, Tpi, state};
-use crate::udp_options::{self, Options};
+use crate::udp_options::Options;
 use crate::wire::{self, HEADER, Header, be16, be32, is_multicast, proto, put16};
-use crate::{icmp_out, ioctl, output};
+use crate::{icmp_out, ioctl, output, tpi_options};
 use smallvec::SmallVec;
 
 /// A /dev/udp stream.
@@ -150,10 +150,10 @@ fn request(q: &mut Queue<'_, Udp>, mp: Msg) {
             q.freemsg(mp);
             q.qreply(answer);
         }
-        Tpi::OptmgmtReq { opts, flags } => {
+        Tpi::OptmgmtReq { prim, opts, flags } => {
             let (u, s) = q.both();
-            let prim = tpi::T_SVR4_OPTMGMT_REQ;
-            let answer = udp_options::manage(&mut u.options, s.params.def_ttl, prim, &opts, flags);
+            u.options.default_ttl = s.params.def_ttl;
+            let answer = tpi_options::manage(&mut u.options, prim, &opts, flags);
             publish(q);
             q.freemsg(mp);
             q.qreply(answer);

@@ -1,0 +1,177 @@
+//! T_OPTMGMT_REQ: the options of one stream, looked at and set. What each provider has is
+//! in udp_options.rs, tcp_options.rs and raw_options.rs.
+//!
+//! ```text
+//!   SVR4  [level name len value]..         one that can't be: T_ERROR_ACK, nothing is set
+//!   XTI   [len level name status value]..  each has its own status; the ack has the worst
+//!
+//!   T_NEGOTIATE ──► set        T_CURRENT, T_CHECK ──► looked up        T_DEFAULT ──► a fresh
+//!                                                                      stream's
+//! ```
+//!
+//! Spec: tihdr(7P) T_SVR4_OPTMGMT_REQ and T_OPTMGMT_REQ, XTI (CAE C438) chapter 6,
+//! sys/tihdr.h, the reference's ip-tpi 4.1 to 4.5. Values are one word.
+//! Kept: the structures, flags and statuses; T_ALLOPT; an option that only tells: TACCES
+//! (SVR4), T_READONLY (XTI).
+//! Differs: SVR4's T_CHECK does not try a value, it tells the one there is.
+
+use streams::prelude::*;
+
+use crate::tpi::{self, Tli};
+
+/// Level of options of the socket layer.
+pub const SOL_SOCKET: u32 = 0xffff;
+/// Level of options of IP.
+pub const IPPROTO_IP: u32 = 0;
+/// Type of service.
+pub const IP_TOS: u32 = 3;
+/// Time to live of unicast datagrams.
+pub const IP_TTL: u32 = 4;
+
+/// T_NEGOTIATE: set.
+pub const T_NEGOTIATE: u32 = 4;
+/// T_CHECK.
+pub const T_CHECK: u32 = 8;
+/// T_DEFAULT.
+pub const T_DEFAULT: u32 = 0x10;
+/// T_SUCCESS: in the answer.
+pub const T_SUCCESS: u32 = 0x20;
+/// T_FAILURE: no such value.
+pub const T_FAILURE: u32 = 0x40;
+/// T_CURRENT.
+pub const T_CURRENT: u32 = 0x80;
+/// T_READONLY: it only tells.
+pub const T_READONLY: u32 = 0x200;
+/// T_NOTSUPPORT: no such option.
+pub const T_NOTSUPPORT: u32 = 0x400;
+/// T_ALLOPT: every option of the level.
+pub const T_ALLOPT: u32 = 0;
+
+/// Why an option can't be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is none of this level and name.
+    Unknown,
+    /// It can't have this value.
+    Value,
+    /// It only tells.
+    ReadOnly,
+}
+
+/// The options of a stream of one kind of provider.
+pub trait Options: Clone {
+    /// Level and name of each.
+    const ALL: &'static [(u32, u32)];
+    /// What it is; `None` for no such option.
+    fn get(&self, level: u32, name: u32) -> Option<u32>;
+    /// Sets it.
+    ///
+    /// # Errors
+    /// Why it can't.
+    fn set(&mut self, level: u32, name: u32, value: u32) -> Result<(), Refused>;
+    /// What a fresh stream has.
+    fn fresh(&self) -> Self;
+}
+
+/// The answer to a request; `mine` is changed only if all of it can be read.
+pub(crate) fn manage<O: Options>(mine: &mut O, prim: u32, opts: &[u8], flags: u32) -> Msg {
+    if !matches!(flags, T_NEGOTIATE | T_CHECK | T_DEFAULT | T_CURRENT) {
+        return tpi::error_ack(prim, Tli::BADFLAG, None);
+    }
+    let mut new = mine.clone();
+    let done = match prim {
+        tpi::T_SVR4_OPTMGMT_REQ => svr4(&mut new, opts, flags),
+        _ => xti(&mut new, opts, flags),
+    };
+    match done {
+        Ok((out, flags)) => {
+            *mine = new;
+            tpi::optmgmt_ack(&out, flags)
+        }
+        Err(tli) => tpi::error_ack(prim, tli, None),
+    }
+}
+
+/// What is asked for, of a value that may be there.
+fn one<O: Options>(
+    o: &mut O,
+    flags: u32,
+    (level, name): (u32, u32),
+    value: &[u8],
+) -> Result<u32, Refused> {
+    match flags {
+        T_NEGOTIATE => {
+            let word = value.first_chunk().ok_or(Refused::Value)?;
+            o.set(level, name, u32::from_ne_bytes(*word))?;
+            o.get(level, name)
+        }
+        T_DEFAULT => o.fresh().get(level, name),
+        _ => o.get(level, name),
+    }
+    .ok_or(Refused::Unknown)
+}
+
+fn put(out: &mut Vec<u8>, words: &[u32]) {
+    out.extend(words.iter().flat_map(|w| w.to_ne_bytes()));
+}
+
+fn svr4<O: Options>(o: &mut O, mut rest: &[u8], flags: u32) -> Result<(Vec<u8>, u32), Tli> {
+    let mut out = Vec::new();
+    while !rest.is_empty() {
+        let (head, behind) = rest.split_first_chunk::<12>().ok_or(Tli::BADOPT)?;
+        let [level, name, len, ..] = tpi::words(head);
+        let (value, behind) = behind.split_at_checked(len as usize).ok_or(Tli::BADOPT)?;
+        rest = behind;
+        let now = one(o, flags, (level, name), value).map_err(|e| match e {
+            Refused::ReadOnly => Tli::ACCES,
+            _ => Tli::BADOPT,
+        })?;
+        put(&mut out, &[level, name, 4, now]);
+    }
+    Ok((out, T_SUCCESS))
+}
+
+fn xti<O: Options>(o: &mut O, mut rest: &[u8], flags: u32) -> Result<(Vec<u8>, u32), Tli> {
+    let mut out = Vec::new();
+    let mut worst = T_SUCCESS; // the flags are numbered from best to worst
+    while !rest.is_empty() {
+        let head = rest.first_chunk::<16>().ok_or(Tli::BADOPT)?;
+        let [len, level, name, _] = tpi::words(head);
+        let value = rest.get(16..len as usize).ok_or(Tli::BADOPT)?;
+        rest = rest
+            .get((len as usize).next_multiple_of(4)..)
+            .unwrap_or(&[]);
+        if name == T_ALLOPT && flags == T_CHECK {
+            return Err(Tli::BADOPT);
+        }
+        if name != T_ALLOPT {
+            answer(o, flags, (level, name), value, &mut out, &mut worst);
+            continue;
+        }
+        for &(l, n) in O::ALL.iter().filter(|(l, _)| *l == level) {
+            // T_NEGOTIATE of all of them: back to their defaults, where that can be.
+            let default = o.fresh().get(l, n).unwrap_or(0).to_ne_bytes();
+            answer(o, flags, (l, n), &default, &mut out, &mut worst);
+        }
+    }
+    Ok((out, worst))
+}
+
+fn answer<O: Options>(
+    o: &mut O,
+    flags: u32,
+    at: (u32, u32),
+    value: &[u8],
+    out: &mut Vec<u8>,
+    worst: &mut u32,
+) {
+    let (status, now) = match one(o, flags, at, value) {
+        Ok(now) => (T_SUCCESS, Some(now)),
+        Err(Refused::Unknown) => (T_NOTSUPPORT, None),
+        Err(Refused::Value) => (T_FAILURE, o.get(at.0, at.1)),
+        Err(Refused::ReadOnly) => (T_READONLY, o.get(at.0, at.1)),
+    };
+    *worst = status.max(*worst);
+    put(out, &[16 + 4 * now.is_some() as u32, at.0, at.1, status]);
+    put(out, now.as_slice());
+}

@@ -14,8 +14,9 @@ use streams::prelude::*;
 
 use crate::module::OnStack;
 use crate::reassemble::Outcome;
+use crate::stack::Subscriber;
 use crate::wire::{Header, IP_MF, IP_OFFMASK, check, proto};
-use crate::{icmp_in, icmp_out, tcp_news, udp};
+use crate::{icmp_in, icmp_out, raw, tcp_news, udp};
 
 /// The timer of reassembly, on the stream of an interface.
 pub(crate) const REASSEMBLY: u64 = 1;
@@ -101,7 +102,7 @@ fn tcp_is_ours(s: &crate::stack::Stack) -> bool {
 #[inline]
 pub fn fanout<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, group: bool) {
     let s = q.shared();
-    let wants = |s: &&crate::stack::Subscriber| {
+    let wants = |s: &&Subscriber| {
         s.proto == h.proto
             && (s.local == 0 || s.local == h.dst)
             && (s.remote == 0 || s.remote == h.src)
@@ -123,15 +124,22 @@ pub fn fanout<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, g
     s.mib.in_delivers += 1;
     let only_first = matches!(h.proto, proto::ENCAP | 41) && !group;
     if only_first {
-        return give(q, first.q, mp);
+        return give_to(q, &first, mp);
     }
-    let all: Vec<QRef> = s.subscribers.iter().filter(wants).map(|s| s.q).collect();
+    let all: Vec<Subscriber> = s.subscribers.iter().filter(wants).copied().collect();
     let mut mp = mp;
     for other in &all[1..] {
         let copy = mp.dupmsg();
-        give(q, *other, copy);
+        give_to(q, other, copy);
     }
-    give(q, first.q, mp);
+    give_to(q, &first, mp);
+}
+
+/// As a subscriber has it: the datagram alone, or behind T_UNITDATA_IND.
+#[inline]
+fn give_to<M: OnStack>(q: &mut Queue<'_, M>, to: &Subscriber, mp: Msg) {
+    let mp = if to.tpi { raw::indication(mp) } else { mp };
+    give(q, to.q, mp);
 }
 
 /// Up one subscriber's stream, if it has room.

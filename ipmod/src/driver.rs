@@ -93,6 +93,8 @@ fn bind(q: &mut Queue<'_, Ip>, prim: u32, addr: &[u8], conind: u32, trailer: Opt
             q: me,
             local,
             remote,
+            tpi: false,
+            errind: false,
         });
     }
     tpi::bind_ack(addr, conind)

@@ -14,9 +14,9 @@ use streams::prelude::*;
 
 use crate::ire::IreKind;
 use crate::module::OnStack;
-use crate::stack::Stack;
+use crate::stack::{Stack, Subscriber};
 use crate::wire::{self, HEADER, Header, be16, be32, proto};
-use crate::{deliver, icmp, options, output, redirect};
+use crate::{deliver, icmp, options, output, raw, redirect};
 
 /// An ICMP datagram for us.
 pub fn icmp_input<M: OnStack>(
@@ -131,12 +131,12 @@ fn error_for_protocol<M: OnStack>(q: &mut Queue<'_, M>, h: &Header, mut mp: Msg)
         }
     }
     // 2.2: to the streams of the offending datagram's protocol, the addresses reversed.
-    let to: Vec<QRef> = s
+    let to: Vec<Subscriber> = s
         .subscribers
         .iter()
         .filter(|u| u.proto == inner_proto && u.proto != proto::ICMP)
         .filter(|u| (u.local == 0 || u.local == src) && (u.remote == 0 || u.remote == dst))
-        .map(|u| u.q)
+        .copied()
         .collect();
     if inner_proto == proto::UDP {
         crate::udp::icmp_error(q, inner, ty, code);
@@ -145,12 +145,28 @@ fn error_for_protocol<M: OnStack>(q: &mut Queue<'_, M>, h: &Header, mut mp: Msg)
         crate::tcp_news::icmp_error(q, inner, ty, code);
     }
     for u in &to {
+        if u.tpi {
+            if u.errind {
+                raw::icmp_error(q, u.q, dst, errno(ty, code));
+            }
+            continue;
+        }
         let mut copy = mp.dupmsg();
         copy.set_ty(MsgType::Ctl);
-        match q.at(*u) {
+        match q.at(u.q) {
             Some(mut up) => up.putnext(copy),
             None => q.discard(copy, "the receiver is gone"),
         }
     }
     q.freemsg(mp);
+}
+
+/// What an ICMP error is to a user (RFC 1122 4.1.3.3, 4.2.3.9).
+pub(crate) fn errno(ty: u8, code: u8) -> Errno {
+    match (ty, code) {
+        (3, 3 | 2) => Errno::ECONNREFUSED,
+        (3, 4) => Errno::EMSGSIZE,
+        (3, 0 | 6 | 11) => Errno::ENETUNREACH,
+        _ => Errno::EHOSTUNREACH,
+    }
 }

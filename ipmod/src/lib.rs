@@ -1,7 +1,7 @@
 //! IP as a STREAMS driver (`/dev/ip`) and module (`ip`), with ARP, ICMP, UDP and routing.
 //!
 //! ```text
-//!   /dev/udp, /dev/tcp ─┐   T_UNITDATA_REQ          (linked under /dev/udp: interface streams)
+//!   /dev/udp tcp icmp ──┐   T_UNITDATA_REQ          (linked under /dev/udp: interface streams)
 //!   /dev/ip  ──┤ driver.rs  M_DATA, T_BIND_REQ              │
 //!              ▼                                            ▼
 //!        output.rs ◄── forward.rs ◄── input.rs ◄──────── module.rs ─── ip over le0
@@ -30,6 +30,8 @@ pub mod options;
 pub mod output;
 pub mod plumb;
 pub mod pmtu;
+mod raw;
+pub mod raw_options;
 pub mod reassemble;
 mod redirect;
 pub mod resolve;
@@ -53,6 +55,7 @@ mod source_route;
 mod transparent;
 
 pub use module::Ip;
+pub use raw::RawIp;
 pub use resolve::Arp;
 pub use stack::Stack;
 pub use tcp::Tcp;
@@ -60,7 +63,7 @@ pub use udp::Udp;
 
 use streams::{Errno, Kernel};
 
-/// Makes ip (driver and module), arp, tcp and udp known to a kernel.
+/// Makes ip (driver and module), arp, tcp, udp, icmp and rawip known to a kernel.
 ///
 /// # Errors
 /// EEXIST: one of the names is taken.
@@ -69,5 +72,7 @@ pub fn register(kernel: &Kernel) -> Result<(), Errno> {
     kernel.add_mod::<Ip>()?;
     kernel.add_mod_sharing::<Arp>("arp", "ip")?;
     kernel.add_drv_sharing::<Tcp>("tcp", "ip")?;
+    kernel.add_drv_sharing::<RawIp>("icmp", "ip")?;
+    kernel.add_drv_sharing::<RawIp>("rawip", "ip")?;
     kernel.add_drv_sharing::<Udp>("udp", "ip").map(|_| ())
 }

@@ -37,6 +37,10 @@ pub struct Subscriber {
     pub local: u32,
     /// Only datagrams from this address; 0 for any.
     pub remote: u32,
+    /// A /dev/icmp stream: it gets T_UNITDATA_IND.
+    pub tpi: bool,
+    /// And asked for T_UDERROR_IND.
+    pub errind: bool,
 }
 
 /// What ndd(1M) sets.

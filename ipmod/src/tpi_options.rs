@@ -56,6 +56,8 @@ pub enum Refused {
     Value,
     /// It only tells.
     ReadOnly,
+    /// Only the superuser may.
+    Privilege,
 }
 
 /// The options of a stream of one kind of provider.
@@ -123,7 +125,7 @@ fn svr4<O: Options>(o: &mut O, mut rest: &[u8], flags: u32) -> Result<(Vec<u8>, 
         let (value, behind) = behind.split_at_checked(len as usize).ok_or(Tli::BADOPT)?;
         rest = behind;
         let now = one(o, flags, (level, name), value).map_err(|e| match e {
-            Refused::ReadOnly => Tli::ACCES,
+            Refused::ReadOnly | Refused::Privilege => Tli::ACCES,
             _ => Tli::BADOPT,
         })?;
         put(&mut out, &[level, name, 4, now]);
@@ -168,7 +170,7 @@ fn answer<O: Options>(
     let (status, now) = match one(o, flags, at, value) {
         Ok(now) => (T_SUCCESS, Some(now)),
         Err(Refused::Unknown) => (T_NOTSUPPORT, None),
-        Err(Refused::Value) => (T_FAILURE, o.get(at.0, at.1)),
+        Err(Refused::Value | Refused::Privilege) => (T_FAILURE, o.get(at.0, at.1)),
         Err(Refused::ReadOnly) => (T_READONLY, o.get(at.0, at.1)),
     };
     *worst = status.max(*worst);

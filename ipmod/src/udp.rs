@@ -422,12 +422,7 @@ pub(crate) fn icmp_error<M: OnStack>(q: &mut Queue<'_, M>, inner: &[u8], ty: u8,
     let ihl = usize::from(inner[0] & 0xf) * 4;
     let (sport, dport) = (be16(inner, ihl), be16(inner, ihl + 2));
     let (src, dst) = (be32(inner, 12), be32(inner, 16));
-    let e = match (ty, code) {
-        (3, 3 | 2) => Errno::ECONNREFUSED,
-        (3, 4) => Errno::EMSGSIZE,
-        (3, 0 | 6 | 11) => Errno::ENETUNREACH,
-        _ => Errno::EHOSTUNREACH,
-    };
+    let e = crate::icmp_in::errno(ty, code);
     let mine = |p: &&crate::stack::Port| {
         (p.addr == 0 || p.addr == src) && p.peer.is_none_or(|peer| peer == (dst, dport))
     };

@@ -384,12 +384,14 @@ impl Tables {
         let x = self.exits.get_mut(q.addr).ok_or(Errno::ENXIO)?;
         x.ttl = q.ttl;
         let has = |bit| q.flags & bit != 0;
+        // The other end drops a number that it has had (RFC 2890 2.2): a count goes on.
+        let old = x.gre.as_deref().copied().unwrap_or_default();
         x.gre = (q.flags != 0).then(|| {
             Box::new(GreOptions {
                 checksum: has(GRE_CHECKSUM),
                 key: has(GRE_KEY).then_some(q.key),
-                sequence: has(GRE_SEQUENCE).then_some(0),
-                received: None,
+                sequence: has(GRE_SEQUENCE).then_some(old.sequence.unwrap_or(0)),
+                received: old.received.filter(|_| has(GRE_SEQUENCE)),
             })
         });
         Ok(())

@@ -367,6 +367,39 @@ fn policy_and_exit_options() {
     );
 }
 
+/// RFC 2890 2.2: the receiver drops a number that is not after the last one, so that a
+/// count which began anew would silence the tunnel.
+#[test]
+fn options_set_again_leave_the_gre_sequence_where_it_is() {
+    let mut t = Tables::default();
+    add(&mut t, MH1, FA1, 0).unwrap();
+    let e = ExitReq {
+        addr: FA1,
+        flags: GRE_SEQUENCE,
+        key: 0,
+        ttl: 0,
+    };
+    let set = |t: &mut Tables, e: ExitReq| t.command(VTUNL_EXIT_SET, &e.emit(), T0).unwrap();
+    set(&mut t, e);
+    let g = t.exits.get_mut(FA1).and_then(|x| x.gre.as_deref_mut());
+    let g = g.unwrap();
+    (g.sequence, g.received) = (Some(41), Some(99));
+    set(&mut t, ExitReq { ttl: 9, ..e });
+    let counts = |t: &Tables| {
+        let g = t.exits.get(FA1).and_then(|x| x.gre.as_deref()).unwrap();
+        (g.sequence, g.received)
+    };
+    assert_eq!(counts(&t), (Some(41), Some(99)));
+    set(
+        &mut t,
+        ExitReq {
+            flags: GRE_KEY,
+            ..e
+        },
+    );
+    assert_eq!(counts(&t), (None, None));
+}
+
 #[test]
 fn a_wrong_length_is_einval_for_each_command() {
     let mut t = Tables::default();

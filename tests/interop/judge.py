@@ -1,7 +1,7 @@
-"""What scapy says about a capture of a tunnel: judge.py KIND FILE OURS THEIRS
+"""What scapy says about a capture of a tunnel: judge.py KIND FILE OURS THEIRS TTL..
 
 KIND is ipip, gre or sit; OURS is the outer address of vtunl, THEIRS that of the Linux
-kernel. FILE is what passed the TUN device: the inner datagrams bare on their way in and
+kernel; TTL.. those that vtunl may give outer headers. FILE is what passed the TUN device: the inner datagrams bare on their way in and
 out of vtunl's host, and the outer ones. Every packet must be what the RFCs ask; every
 datagram in the tunnel must be one that was bare as well, but for what a router changes.
 
@@ -16,6 +16,7 @@ from scapy.all import (GRE, ICMP, IP, TCP, UDP, IPv6, defragment, in4_chksum, in
 from scapy.utils import checksum
 
 kind, file, ours, theirs = sys.argv[1:5]
+ttls = [int(t) for t in sys.argv[5:]]
 PROTO = {"ipip": 4, "gre": 47, "sit": 41}[kind]
 broken = []
 
@@ -69,15 +70,22 @@ def as_routed(p, hops=0):
     """A datagram without what a router changes; `hops` undoes its work."""
     b = bytearray(raw(p))
     if isinstance(p, IP):
-        b[8] += hops
+        b[8] = b[8] + hops & 255
         b[10:12] = b"\0\0"
     else:
-        b[7] += hops
+        b[7] = b[7] + hops & 255
     return bytes(b)
 
 
-bare, outer, fragments, errors = set(), [], 0, 0
-pieces = []
+def note_error(p):
+    """Whom an ICMP error is about."""
+    if isinstance(p, IP) and ICMP in p and p[ICMP].type in (3, 11):
+        q = IP(raw(p[ICMP])[8:])
+        refused.add((q.src, q.dst, q.id, q.len))
+
+
+octets = {}  # of bare datagrams, by identification and place
+bare, refused, fragments, pieces = set(), set(), 0, []
 for p in rdpcap(file):
     p = p if isinstance(p, (IP, IPv6)) else p[IP] if IP in p else p[IPv6]
     check_sums(p)
@@ -86,23 +94,29 @@ for p in rdpcap(file):
         pieces.append(p)
     else:
         bare.add(as_routed(p))
-        errors += ICMP in p and p[ICMP].type in (3, 11)
+        if isinstance(p, IP) and not p.flags.DF:
+            data = octets.setdefault((p.src, p.dst, p.id, p.ttl), {})
+            data.update(enumerate(raw(p)[p.ihl * 4:], p.frag * 8))
+        note_error(p)
 
-encapsulated = decapsulated = 0
+encapsulated, decapsulated, silent = 0, 0, []
 idents, sequence = set(), -1
-# Each from its bytes: what defragment() returns keeps old fields.
-for p in [IP(raw(q)) for q in defragment(pieces)]:
+# A fragment may come twice (RFC 791 3.2). Each from its bytes: what defragment() returns
+# keeps old fields.
+once = {raw(p) if p.frag or p.flags.MF else at: p for at, p in enumerate(pieces)}
+for p in [IP(raw(q)) for q in defragment(list(once.values()))]:
     if p.frag or p.flags.MF:
         wrong(p, "fragments that are no datagram")
         continue
     i, g = inside(p)
     check_sums(i)
+    note_error(i)
     if p.src == ours:
         tos = i.tos if isinstance(i, IP) else i.tc
         # RFC 6040 4.1, RFC 2983 (uniform), RFC 2003 3.1, RFC 6864 4.1.
         if p.tos != tos:
             wrong(p, f"TOS {p.tos}, inside {tos}")
-        if p.ttl != 64 or p.ihl != 5:
+        if p.ttl not in ttls or p.ihl != 5:
             wrong(p, f"TTL {p.ttl}, header of {p.ihl} words")
         if isinstance(i, IP) and p.flags.DF != i.flags.DF:
             wrong(p, "DF is not the inner one")
@@ -120,11 +134,19 @@ for p in [IP(raw(q)) for q in defragment(pieces)]:
             wrong(i, "encapsulated, and not what came")
     else:
         decapsulated += 1
-        ttl = i.ttl if isinstance(i, IP) else i.hlim
-        if ttl > 1 and as_routed(i, -1) not in bare and as_routed(i) not in bare:
-            wrong(i, "decapsulated, and did not come out")
+        if as_routed(i, -1) not in bare and as_routed(i) not in bare:
+            silent.append(i)
+# What went no further was refused, and its source told.
+for i in silent:
+    if isinstance(i, IP) and not i.flags.DF:
+        data = octets.get((i.src, i.dst, i.id, i.ttl - 1), {})
+        want = raw(i)[i.ihl * 4:]
+        if bytes(data.get(i.frag * 8 + n, 0) for n in range(len(want))) == want:
+            continue  # in pieces, RFC 791 3.2
+    if not isinstance(i, IP) or (i.src, i.dst, i.id, i.len) not in refused:
+        wrong(i, "decapsulated, and did not come out")
 
 for line, n in Counter(broken).most_common(20):
     print(f"{n} times {line}")
-print(f"encapsulated {encapsulated} decapsulated {decapsulated} fragments {fragments} errors {errors}")
+print(f"encapsulated {encapsulated} decapsulated {decapsulated} fragments {fragments} errors {len(refused)}")
 sys.exit(bool(broken))

@@ -307,6 +307,27 @@ impl Running {
         (ok, std::mem::take(&mut self.seen))
     }
 
+    /// Does the process end within the time? Then [`Running::finish`] has all its lines.
+    pub fn ends_within(&mut self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        loop {
+            match self
+                .lines
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) => self.seen.push(line),
+                Err(e) => return e == RecvTimeoutError::Disconnected,
+            }
+        }
+    }
+
+    /// Asks the process to end (SIGTERM).
+    pub fn terminate(&self) {
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
+    }
+
     /// Asks the process to end (SIGINT), as tcpdump wants it to write the last packets.
     pub fn interrupt(&self) {
         let _ = Command::new("kill")

@@ -110,7 +110,11 @@ impl Drop for Console {
         if let Some(mut say) = self.say.take() {
             let _ = say.write_all(b"\x04"); // it may have ended already
         }
-        if let Some(r) = self.running.take() {
+        if let Some(mut r) = self.running.take() {
+            if !r.ends_within(Duration::from_secs(5)) {
+                eprintln!("{} has to be told to end", self.name);
+                r.terminate();
+            }
             let _ = r.finish();
         }
     }

@@ -41,6 +41,8 @@ struct Kind {
     name: &'static str,
     /// `ip tunnel add` in the guest.
     linux: &'static str,
+    /// Bytes in front of the inner datagram.
+    overhead: u32,
     /// Of `plumb tunnel`.
     proto: &'static str,
     /// Of `encap add`, and the options of the exit.
@@ -52,6 +54,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "ipip",
         linux: "mode ipip",
+        overhead: 20,
         proto: "ipip",
         flags: "none",
         options: "",
@@ -59,6 +62,7 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "gre",
         linux: "mode gre key 7 csum seq",
+        overhead: 36,
         proto: "gre",
         flags: "G",
         options: "exits set theirs key 7 checksum sequence",
@@ -70,6 +74,10 @@ type Test = fn(&mut Ends);
 const TESTS: &[(&str, Test)] = &[
     ("ping_of_several_sizes", ping_of_several_sizes),
     ("udp_and_tcp", udp_and_tcp),
+    ("path_mtu", path_mtu),
+    ("fragments", fragments),
+    ("errors_inside", errors_inside),
+    ("errors_outside", errors_outside),
 ];
 
 fn main() -> ExitCode {
@@ -120,6 +128,8 @@ struct Ends {
     linux: Host,
     wire: Running,
     capture: PathBuf,
+    /// What outer headers may have.
+    ttls: &'static [&'static str],
 }
 
 fn run(who: As, kind: &'static Kind, test: Test) -> Result<(), Failed> {
@@ -136,7 +146,7 @@ impl Ends {
         // What Linux says by itself about IPv6 is not our traffic.
         linux
             .ok("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
-        linux.ok("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.icmp_ratelimit=0");
+        linux.ok("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.icmp_ratemask=0");
         for line in [
             "addr add 10.1.0.1/32 dev lo",
             "tuntap add w0 mode tap",
@@ -152,7 +162,7 @@ impl Ends {
 
         let mut guest = uml::boot(&linux, "w0", &Path::new(LIBRARY).join("init"));
         guest.ok("echo 1 >/proc/sys/net/ipv4/ip_forward");
-        guest.ok("echo 0 >/proc/sys/net/ipv4/icmp_ratelimit");
+        guest.ok("echo 0 >/proc/sys/net/ipv4/icmp_ratemask");
         guest.ok("echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6");
         guest.ok("echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6");
         for line in [
@@ -160,12 +170,10 @@ impl Ends {
             "addr add 10.9.0.2/24 dev eth0",
             "link set eth0 up",
             "route add 172.16.1.0/24 via 10.9.0.1",
-            &format!("tunnel add t0 local {THEIRS} remote {OURS} {}", kind.linux),
-            "link set t0 up",
-            "route add 10.1.0.0/16 dev t0 src 10.2.0.1",
         ] {
             guest.ok(&format!("ip {line}"));
         }
+        tunnel(&mut guest, kind, "ttl 64");
 
         let me = std::env::current_exe().expect("this program");
         let me = me.to_str().expect("a name that is text");
@@ -203,6 +211,7 @@ impl Ends {
             linux,
             wire,
             capture,
+            ttls: &["64"],
         }
     }
 
@@ -231,6 +240,34 @@ impl Ends {
             .guest
             .ok(&format!("ping -q -i 0.02 -W 2 {options} 10.1.0.1"));
         assert!(said.contains(" 0% packet loss"), "ping {options}: {said}");
+    }
+
+    /// A ping from the namespace that must be refused like this.
+    #[track_caller]
+    fn refused(&self, options: &str, why: &str) {
+        let (ok, said) = self.here(&format!("ping -c 1 -W 2 {options}"));
+        assert!(
+            !ok && said.contains(why),
+            "ping {options}, not {why}: {said}"
+        );
+    }
+
+    /// The same from the guest.
+    #[track_caller]
+    fn refused_back(&mut self, options: &str, why: &str) {
+        let (status, said) = self.guest.run(&format!("ping -c 1 -W 2 {options}"));
+        assert!(
+            status != 0 && said.contains(why),
+            "ping {options}, not {why}: {said}"
+        );
+    }
+
+    /// One of the counters of vtunl's IP.
+    #[track_caller]
+    fn counter(&mut self, name: &str) -> u64 {
+        let all = self.shell.ok("netstat -s");
+        let line = all.lines().find_map(|l| l.strip_prefix(name));
+        line.and_then(|n| n.trim().parse().ok()).expect("a counter")
     }
 
     /// A flow from the namespace to the guest: the same arrives.
@@ -275,7 +312,7 @@ impl Ends {
     fn judge(mut self) {
         // The kernel gives dumpcap what passed in blocks: the last ping, there, in the tunnel,
         // and back in both forms, says that all came before it.
-        self.ping(&format!("-c 1 -s 40 -p {}", "7f".repeat(16)));
+        self.ping_back(&format!("-c 1 -s 40 -p {}", "7f".repeat(16)));
         let all = |b: &[u8]| b.windows(24).filter(|w| **w == [0x7f; 24]).count() >= 4;
         let end = Instant::now() + Duration::from_secs(10);
         while !std::fs::read(&self.capture).is_ok_and(|b| all(&b)) && Instant::now() < end {
@@ -287,9 +324,11 @@ impl Ends {
         let counters = self.shell.ok("netstat -s; exits; show drops");
         let file = self.capture.to_str().expect("a name that is text");
         // The datagrams are there bare and in the tunnel: no streams are put together.
-        let bad = "_ws.malformed || _ws.expert.severity == error || ip.checksum.status == 0 \
-                   || icmp.checksum.status == 0 || udp.checksum.status == 0 \
-                   || tcp.checksum.status == 0 || gre.checksum.status == 0";
+        // What an ICMP error quotes is cut off: its checksums can't be right.
+        let bad = "_ws.malformed || ip.checksum.status == 0 || icmp.checksum.status == 0 \
+                   || (!icmp.type in {3, 11} && (_ws.expert.severity == error \
+                   || udp.checksum.status == 0 || tcp.checksum.status == 0 \
+                   || gre.checksum.status == 0))";
         let mut tshark = Command::new("tshark");
         tshark.args(["-n", "-r", file, "-Y", bad]);
         // What the flows carry is no protocol.
@@ -311,6 +350,7 @@ impl Ends {
         let out = Command::new(PYTHON)
             .arg(format!("{LIBRARY}/judge.py"))
             .args([self.kind.name, file, OURS, THEIRS])
+            .args(self.ttls)
             .output()
             .expect("python3 starts");
         let said = String::from_utf8_lossy(&out.stdout);
@@ -322,6 +362,15 @@ impl Ends {
         println!("{}: {}", self.kind.name, said.trim());
         let _ = std::fs::remove_file(&self.capture); // it is in a temporary directory
     }
+}
+
+/// The device in the guest, and the route through it.
+#[track_caller]
+fn tunnel(guest: &mut Console, kind: &Kind, options: &str) {
+    let (mode, ends) = (kind.linux, format!("local {THEIRS} remote {OURS}"));
+    guest.ok(&format!("ip tunnel add t0 {mode} {ends} {options}"));
+    guest.ok("ip link set t0 up");
+    guest.ok("ip route add 10.1.0.0/16 dev t0 src 10.2.0.1");
 }
 
 /// The vtunl end: runs what it reads, a line at a time.
@@ -348,4 +397,113 @@ fn udp_and_tcp(e: &mut Ends) {
     e.flow_back("udp", 500);
     e.flow("tcp", 2000);
     e.flow_back("tcp", 2000);
+}
+
+/// RFC 2003 5.1, RFC 1191: what is too big for the path between the ends, and for the one
+/// behind vtunl.
+fn path_mtu(e: &mut Ends) {
+    let mtu = 1300 - e.kind.overhead;
+    let (fits, too_big) = (format!("-M do -s {}", mtu - 28), "-M do -s 1400");
+    let told = format!("From {OURS} icmp_seq=1 Frag needed and DF set (mtu = {mtu})");
+
+    // vtunl's datagrams: a router says so, vtunl believes it and tells the source; asked
+    // once more it knows.
+    e.linux.ok("ip link set w0 mtu 1300");
+    e.refused(&format!("{too_big} 10.2.0.1"), &told);
+    let exits = e.shell.ok("exits");
+    assert!(exits.contains(" 1300 "), "{exits}");
+    e.refused(
+        &format!("{too_big} 10.2.0.1"),
+        &format!("message too long, mtu={mtu}"),
+    );
+    e.linux.ok("ip route flush cache");
+    e.refused(&format!("{too_big} 10.2.0.1"), &told);
+    e.ping(&format!("-c 2 {fits}"));
+    e.linux.ok("ip route flush cache");
+    e.flow("tcp", 300);
+
+    // Linux's datagrams, the same.
+    e.linux.ok("ip link set w0 mtu 1500");
+    e.linux.ok("ip link set tun0 mtu 1300");
+    let back = format!("{too_big} 10.1.0.1");
+    let (_, first) = e.guest.run(&format!("ping -c 1 -W 1 {back}"));
+    assert!(first.contains(" 100% packet loss"), "{first}");
+    e.refused_back(&back, &format!("(mtu = {mtu})"));
+    e.ping_back(&format!("-c 2 {fits}"));
+    e.flow_back("tcp", 300);
+
+    // Out of the tunnel, and too big for the link there: IP says so, through the tunnel.
+    e.linux.ok("ip link set tun0 mtu 1500");
+    e.guest.ok("ip route flush cache");
+    e.shell.ok("ifconfig tun0 mtu 1000");
+    let told = format!("From {OURS} icmp_seq=1 Frag needed and DF set (mtu = 1000)");
+    e.refused_back("-M do -s 1100 10.1.0.1", &told);
+    e.ping_back("-c 2 -M do -s 972");
+}
+
+/// RFC 791 3.2, RFC 2003 5.1: fragments of outer datagrams, on the way from Linux in random
+/// order and doubled.
+fn fragments(e: &mut Ends) {
+    e.guest.ok("ip tunnel del t0");
+    tunnel(&mut e.guest, e.kind, "nopmtudisc");
+    e.guest.ok("ip link set t0 mtu 3000");
+    // With DF inside Linux sets it outside as well.
+    e.guest.ok("echo 1 >/proc/sys/net/ipv4/ip_no_pmtu_disc");
+    // RFC 2890 2.2: with sequence numbers what is overtaken is dropped.
+    let netem = match e.kind.options {
+        "" => "delay 3ms 3ms duplicate 20%",
+        _ => "duplicate 20%",
+    };
+    e.guest.ok(&format!(
+        "tc qdisc add dev eth0 root netem limit 10000 {netem}"
+    ));
+    e.flow_back("udp", 500);
+    e.guest.ok("tc qdisc del dev eth0 root");
+    e.ping_back("-c 3 -M dont -s 2900");
+    e.flow("udp", 500);
+    // Fifty large datagrams each way, and outside they were in pieces each way.
+    assert!(e.counter("ipReasmOKs") > 50 && e.counter("ipFragOKs") > 50);
+}
+
+/// RFC 792 through the tunnel: who has no port, no way, or no time left.
+fn errors_inside(e: &mut Ends) {
+    let refused = format!("python3 {LIBRARY}/flow.py refused");
+    let (ok, said) = e.here(&format!("{refused} 10.2.0.1 5009"));
+    assert!(ok, "{said}");
+    e.guest.ok(&format!("{refused} 10.1.0.1 5009"));
+
+    e.guest.ok("ip route add unreachable 10.2.0.99");
+    e.refused(
+        "10.2.0.99",
+        "From 10.2.0.1 icmp_seq=1 Destination Host Unreachable",
+    );
+    e.linux.ok("ip route add unreachable 10.1.0.99");
+    let here = "From 10.1.0.1 icmp_seq=1 Destination Host Unreachable";
+    e.refused_back("10.1.0.99", here);
+
+    // vtunl's host and the guest as routers, in both directions.
+    e.guest.ok("ip route add 10.2.8.0/24 dev eth0");
+    let expired = |who: &str| format!("From {who} icmp_seq=1 Time to live exceeded");
+    e.refused("-t 1 10.2.8.1", &expired(OURS));
+    e.refused("-t 2 10.2.8.1", &expired("10.2.0.1"));
+    e.refused_back("-t 1 10.1.0.1", &expired(OURS));
+    e.linux.ok("ip route add 10.1.8.0/24 dev w0");
+    e.refused_back("-t 2 10.1.8.1", &expired("10.1.0.1"));
+}
+
+/// RFC 2003 4: errors about outer datagrams, told to the inner source.
+fn errors_outside(e: &mut Ends) {
+    // 4.1: the router knows no way to the exit. 4.4: the outer TTL is used up there.
+    e.linux.ok("ip route add unreachable 10.9.0.2");
+    let unreachable = format!("From {OURS} icmp_seq=1 Destination Host Unreachable");
+    e.refused("10.2.0.1", &unreachable);
+    let exits = e.shell.ok("exits");
+    assert!(exits.contains("host"), "{exits}");
+    e.linux.ok("ip route del unreachable 10.9.0.2");
+    e.shell.ok("exits set theirs ttl 1");
+    e.ttls = &["64", "1"];
+    e.refused("10.2.0.1", &unreachable);
+    e.shell.ok("exits set theirs ttl 64");
+    // 5: an exit said to be dead is sent to all the same.
+    e.ping_back("-c 2");
 }

@@ -37,6 +37,7 @@
 //!   %proc  q uid=100   %as q   %exit q   %kill q SIGINT   %signals q SIGPOLL
 //!   %dl    [@n] DL_BIND_REQ -> DL_BIND_ACK     asks a data link provider (/dev/le); its answer
 //!   %dlstate [@n] -> DL_IDLE               what DL_INFO_ACK says of the state
+//!   %net %ifconfig %route %ndd %in %out ..     a host with IP and its links: ip.rs
 //!   %advance 15s   %took 15s               time passes; the last call took so long
 //! ```
 //!
@@ -44,6 +45,8 @@
 //! kept; `-> _` is any. Behind `->` keys in any order; `band` and `flag` not named are 0.
 
 pub mod conformance;
+mod datagram;
+mod ip;
 mod link;
 pub mod message;
 pub mod names;
@@ -136,6 +139,7 @@ struct Machine {
     probes: BTreeMap<String, usize>,
     vars: BTreeMap<String, Tok>,
     took: Duration,
+    wires: ip::Wires,
 }
 
 impl Machine {
@@ -149,6 +153,8 @@ impl Machine {
         streams::register(&kernel).map_err(|e| e.to_string())?;
         probe::register(&kernel).map_err(|e| e.to_string())?;
         link::register(&kernel).map_err(|e| e.to_string())?;
+        let mut wires = ip::Wires::default();
+        wires.register(&kernel).map_err(|e| e.to_string())?;
         let init = Arc::new(kernel.process(Cred::ROOT));
         probe::set_process(&init);
         Ok(Machine {
@@ -160,6 +166,7 @@ impl Machine {
             probes: BTreeMap::new(),
             vars: BTreeMap::new(),
             took: Duration::ZERO,
+            wires,
         })
     }
 
@@ -169,6 +176,7 @@ impl Machine {
         let (outcome, expect) = match s.verb.as_str() {
             "get" => (self.timed(|m| m.getpmsg(&[Tok::word("any")]))?, Some(&args)),
             "sees" => return self.sees(&args),
+            "out" | "up" | "ctl" => return self.datagram(&s.verb, &args, s.expect.as_deref()),
             "life" => (Ok(probe::take_life()), Some(&args)),
             "path" => (Ok(self.path()), Some(&args)),
             "took" => (Ok(vec![Tok::word(show_time(self.took))]), Some(&args)),
@@ -444,6 +452,29 @@ impl Machine {
                     [Tok::Num(n)] => link::ask(&p, fd, *n as u32),
                     _ => return Err("%dl [@n] DL_PRIMITIVE".into()),
                 }
+            }
+            "net" => ip::net(&*self.process(&self.proc)?, args)?,
+            "ifconfig" => ip::ifconfig(&*self.process(&self.proc)?, args)?,
+            "route" => ip::route(&*self.process(&self.proc)?, args)?,
+            "ndd" => ip::ndd(&*self.process(&self.proc)?, args)?,
+            "mib" => ip::mib(&*self.process("init")?, args)?,
+            "drops" => ip::drops(&self.kernel, args)?,
+            "in" => {
+                self.wires.arrive(args)?;
+                Ok(Vec::new())
+            }
+            "send" => {
+                let (p, fd, rest) = self.on_fd(args)?;
+                let d = datagram::build(&datagram::Fields(rest))?;
+                p.putmsg(fd, None, Some(&d), false).map(nothing)
+            }
+            "tpi" => {
+                let (p, fd, rest) = self.on_fd(args)?;
+                ip::ask(&p, fd, rest)?
+            }
+            "tpinext" => {
+                let (p, fd, _) = self.on_fd(args)?;
+                ip::answer(&p, fd)?
             }
             "dlstate" => {
                 let (p, fd, _) = self.on_fd(args)?;
@@ -888,6 +919,40 @@ impl Machine {
             }
             v
         }))
+    }
+
+    /// `%out`, `%up`, `%ctl`: the next datagram, by the fields that are expected.
+    fn datagram(&mut self, verb: &str, args: &[Tok], want: Option<&[Tok]>) -> Result<(), Failure> {
+        let want = want.ok_or_else(|| format!("%{verb} .. -> FIELDS or nothing"))?;
+        let got = match verb {
+            "out" => self
+                .wires
+                .left(args.first().ok_or("%out INTERFACE".to_owned())?)?,
+            "up" => {
+                let (p, fd, _) = self.on_fd(args)?;
+                let got = p.getmsg(fd, 0, 65536, false);
+                got.ok().and_then(|g| g.data)
+            }
+            _ => {
+                let (id, _, _) = self.on_probe(args)?;
+                let seen = probe::take_seen(id, Side::Rd);
+                let ctl = seen
+                    .into_iter()
+                    .find(|m| m.first().is_some_and(|t| t.is("M_CTL")));
+                let bytes = ctl.iter().flatten().filter_map(|t| match t {
+                    Tok::Bytes(b) => Some(&b[..]),
+                    _ => None,
+                });
+                let bytes: Vec<u8> = bytes.flatten().copied().collect();
+                ctl.is_some().then_some(bytes)
+            }
+        };
+        let shown = match got {
+            None => vec![Tok::word("nothing")],
+            Some(_) if want.iter().any(|t| t.is("nothing")) => vec![Tok::word("a datagram")],
+            Some(b) => datagram::look(&b, want).map_err(Failure::Differs)?,
+        };
+        self.compare(want, &Ok(shown))
     }
 
     // ---- the probes ----

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   [host's namespace]  w0 (TAP) ════ eth0  [guest]   ipip, gre and sit are its modules
-//!                     console ◄── a line: a command    tests/interop/init is its init
+//!                     console ◄── a line: a command    tests/interop/init runs first
 //!                             ──► what it prints, "status N"
 //! ```
 //!

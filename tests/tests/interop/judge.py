@@ -82,6 +82,9 @@ def note_error(p):
     if isinstance(p, IP) and ICMP in p and p[ICMP].type in (3, 11):
         q = IP(raw(p[ICMP])[8:])
         refused.add((q.src, q.dst, q.id, q.len))
+    if isinstance(p, IPv6) and p.nh == 58 and raw(p)[40] in (1, 2, 3, 4):
+        q = IPv6(raw(p)[48:])
+        refused.add((q.src, q.dst, q.fl, q.plen))
 
 
 octets = {}  # of bare datagrams, by identification and place
@@ -130,7 +133,9 @@ for p in [IP(raw(q)) for q in defragment(list(once.values()))]:
         encapsulated += 1
         # RFC 2003 3.1: unchanged but for the TTL, once. What our host says itself, it says
         # nowhere else.
-        if as_routed(i, 1) not in bare and not (isinstance(i, IP) and i.src == ours):
+        # The program that carries IPv6 is no router.
+        hops = int(isinstance(i, IP))
+        if as_routed(i, hops) not in bare and not (isinstance(i, IP) and i.src == ours):
             wrong(i, "encapsulated, and not what came")
     else:
         decapsulated += 1

@@ -6,6 +6,8 @@
 //!   %ifconfig hme0 up | down | mtu N | ADDR     one of the SIOCSIF* ioctls
 //!   %route [delete] 10.2.0.0/16 10.0.0.9 [reject|blackhole]
 //!   %ndd  ip_forwarding [0]               ND_SET, or ND_GET -> value
+//!   %sioc SIOCGIFADDR hme0 [addr=A | num=N | "union"] -> addr=A | num=N | nothing
+//!   %ire  10.0.0.0/24 -> kind=IfResolver if=hme0 gw=10.0.0.1 flags=0 mtu=1500 | nothing
 //!   %mib  ipInDiscards -> 1               a counter
 //!   %drops "no route" -> 1                what was discarded for this reason
 //!   %in   hme0 [times=N] FIELDS           a datagram arrives (datagram.rs)
@@ -23,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dlpi::Links;
 use dlpi::link::{Link, Medium};
-use ipmod::{ire, plumb, tpi};
+use ipmod::{ioctl, ire, plumb, tpi};
 use streams::{Doorbell, Errno, Kernel, Process, Sys};
 
 use super::datagram::{Fields, build};
@@ -284,6 +286,78 @@ pub fn ndd(p: &Process, args: &[Tok]) -> Result<Outcome, Wrong> {
             ]
         }),
     })
+}
+
+const SIOCS: &[(&str, i32)] = &[
+    ("SIOCSIFADDR", ioctl::SIOCSIFADDR),
+    ("SIOCGIFADDR", ioctl::SIOCGIFADDR),
+    ("SIOCSIFDSTADDR", ioctl::SIOCSIFDSTADDR),
+    ("SIOCGIFDSTADDR", ioctl::SIOCGIFDSTADDR),
+    ("SIOCSIFFLAGS", ioctl::SIOCSIFFLAGS),
+    ("SIOCGIFFLAGS", ioctl::SIOCGIFFLAGS),
+    ("SIOCSIFMTU", ioctl::SIOCSIFMTU),
+    ("SIOCGIFMTU", ioctl::SIOCGIFMTU),
+    ("SIOCGIFBRDADDR", ioctl::SIOCGIFBRDADDR),
+    ("SIOCSIFBRDADDR", ioctl::SIOCSIFBRDADDR),
+    ("SIOCGIFNETMASK", ioctl::SIOCGIFNETMASK),
+    ("SIOCSIFNETMASK", ioctl::SIOCSIFNETMASK),
+    ("SIOCGIFMETRIC", ioctl::SIOCGIFMETRIC),
+    ("SIOCSIFMETRIC", ioctl::SIOCSIFMETRIC),
+    ("SIOCGIFINDEX", ioctl::SIOCGIFINDEX),
+    ("SIOCGIFMUXID", ioctl::SIOCGIFMUXID),
+    ("SIOCSIFMUXID", ioctl::SIOCSIFMUXID),
+];
+
+/// `%sioc`: an ioctl(2) whose argument is an ifreq, as I_STR.
+pub fn sioc(p: &Process, fd: i32, args: &[Tok]) -> Result<Outcome, Wrong> {
+    let (cmd, name) = (word(args, 0)?, word(args, 1)?);
+    let known = SIOCS.iter().find(|c| c.0 == cmd);
+    let number = known.ok_or_else(|| format!("{cmd} has no ifreq"))?.1;
+    let f = Fields(args);
+    let union = match (f.addr("addr")?, f.num("num")?, args.get(2)) {
+        (Some(a), ..) => tpi::sockaddr_bytes(0, a.into()).to_vec(),
+        (_, Some(n), _) => (n as u32).to_ne_bytes().to_vec(),
+        (.., Some(Tok::Bytes(b))) => b.clone(),
+        _ => Vec::new(),
+    };
+    let asked = p.i_str(fd, number, &ioctl::ifreq(&name, &union));
+    Ok(asked.map(|r| {
+        let Some(u) = r.data.get(16..32) else {
+            return vec![Tok::word("nothing")];
+        };
+        if cmd.contains("ADDR") || cmd.contains("MASK") {
+            let a = Ipv4Addr::new(u[4], u[5], u[6], u[7]);
+            return vec![Tok::key("addr", Tok::word(a.to_string()))];
+        }
+        let wide = u32::from_ne_bytes([u[0], u[1], u[2], u[3]]);
+        let n = match cmd.ends_with("FLAGS") {
+            true => i64::from(u16::from_ne_bytes([u[0], u[1]])),
+            false => wide.into(),
+        };
+        vec![Tok::key("num", Tok::Num(n))]
+    }))
+}
+
+/// `%ire`: one route of ip_ire_status.
+pub fn ire(p: &Process, args: &[Tok]) -> Result<Outcome, Wrong> {
+    let (dst, mask) = prefix(&word(args, 0)?)?;
+    let all = plumb::nd_get(p, "ip_ire_status").map_err(|e| e.to_string())?;
+    let head = format!("{dst} {mask} ");
+    let Some(row) = all.lines().find_map(|l| l.strip_prefix(&head)) else {
+        return Ok(Ok(vec![Tok::word("nothing")]));
+    };
+    let w: Vec<&str> = row.split(' ').collect();
+    let [gw, name, kind, flags, mtu] = w[..] else {
+        return Err(format!("ip_ire_status: {row}"));
+    };
+    let num = |t: &str, radix| i64::from_str_radix(t, radix).map_or(Tok::word(t), Tok::Num);
+    Ok(Ok(vec![
+        Tok::key("gw", Tok::word(gw)),
+        Tok::key("if", Tok::word(name)),
+        Tok::key("kind", Tok::word(kind)),
+        Tok::key("flags", num(flags, 16)),
+        Tok::key("mtu", num(mtu, 10)),
+    ]))
 }
 
 /// `%mib`

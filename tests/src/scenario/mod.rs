@@ -456,6 +456,11 @@ impl Machine {
             "net" => ip::net(&*self.process(&self.proc)?, args)?,
             "ifconfig" => ip::ifconfig(&*self.process(&self.proc)?, args)?,
             "route" => ip::route(&*self.process(&self.proc)?, args)?,
+            "sioc" => {
+                let (p, fd, rest) = self.on_fd(args)?;
+                ip::sioc(&p, fd, rest)?
+            }
+            "ire" => ip::ire(&*self.process("init")?, args)?,
             "ndd" => ip::ndd(&*self.process(&self.proc)?, args)?,
             "mib" => ip::mib(&*self.process("init")?, args)?,
             "drops" => ip::drops(&self.kernel, args)?,

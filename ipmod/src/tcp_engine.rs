@@ -9,6 +9,8 @@
 //! Kept: segments fit the MTU of the route to the peer, as it is when the connection is
 //! made (tcp_news.rs writes it into the SYNs of both sides).
 //! Differs: segments are sent without DF; IP fragments them if the path has become narrow.
+//! Initial sequence numbers are the same in every run, so that a run can be repeated; RFC 6528
+//! wants them hard to guess.
 
 use std::collections::VecDeque;
 use std::time::Duration;

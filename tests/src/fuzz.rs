@@ -38,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     ("reassembly", reassembly),
     ("arp", arp),
     ("udp", udp),
+    ("tcp", tcp),
     ("tpi", transport),
     ("capture", capture),
     ("decap", decap),
@@ -334,10 +335,49 @@ pub fn dlpi_prims(data: &[u8]) {
     h.end();
 }
 
-/// TPI primitives to /dev/udp and /dev/ip.
+/// TCP segments, right but for what the input says: to a port where somebody listens, from
+/// few others, so that some belong together.
+pub fn tcp(data: &[u8]) {
+    let h = Host::plumbed(false);
+    let open = || {
+        h.p.open("/dev/tcp", oflag::O_RDWR | oflag::O_NONBLOCK)
+            .expect("open")
+    };
+    let (listener, client) = (open(), open());
+    let mut bind = tpi::bind_req(&tpi::sockaddr_bytes(2000, 0));
+    bind[12] = 2;
+    let connect = tpi::conn_req(&tpi::sockaddr_bytes(3000, THEM));
+    for (fd, req) in [
+        (listener, &bind),
+        (client, &tpi::bind_req(&tpi::sockaddr_bytes(2001, 0))),
+        (client, &connect),
+    ] {
+        h.p.putmsg(fd, Some(req), None, false).expect("putmsg");
+    }
+    for piece in pieces(data) {
+        let mut b = piece.to_vec();
+        b.resize(b.len().max(20), 0);
+        let port = 0xd0 | (b[3] & 1); // 2000 or 2001
+        b[0..4].copy_from_slice(&[0x0b, 0xb8, 7, port]);
+        b[4..7].fill(0);
+        b[8..11].fill(0);
+        b[16..18].fill(0);
+        let ends = u64::from(THEM) + u64::from(US) + 6 + b.len() as u64;
+        let sum = wire::fold(ends + u64::from(wire::sum(&b)));
+        b[16..18].copy_from_slice(&(!sum).to_be_bytes());
+        h.datagram(6, 0, 1, &b);
+        for fd in [listener, client] {
+            while h.p.getmsg(fd, 256, 2000, false).is_ok() {}
+        }
+    }
+    h.k.advance(Duration::from_secs(700));
+    h.end();
+}
+
+/// TPI primitives to every provider.
 pub fn transport(data: &[u8]) {
     let h = Host::plumbed(false);
-    for dev in ["/dev/udp", "/dev/ip"] {
+    for dev in ["/dev/udp", "/dev/ip", "/dev/tcp", "/dev/icmp"] {
         let fd =
             h.p.open(dev, oflag::O_RDWR | oflag::O_NONBLOCK)
                 .expect("open");

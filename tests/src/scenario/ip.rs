@@ -15,7 +15,11 @@
 //!   %send [@n] FIELDS                     M_DATA down a stream of /dev/ip
 //!   %up   [@n] -> FIELDS | nothing        the next M_DATA at the head
 //!   %ctl  @m -> FIELDS | nothing          the next M_CTL that a probe has seen come up
-//!   %tpi  [@n] T_BIND_REQ [local= port= remote= rport= conind= raw=".."] [proto=N] -> T_BIND_ACK
+//!   %tpi  [@n] T_BIND_REQ [local= port= remote= rport= "address"] [proto=N] [conind=N] -> T_BIND_ACK
+//!   %tpi  [@n] T_OPTMGMT_REQ flags=4 level=N name=N [value=N] -> T_OPTMGMT_ACK value=N
+//!   %tpinext [@n] -> T_CONN_CON | nothing     the next primitive
+//!   %tpistate [@n] -> 3                   CURRENT_state of T_INFO_ACK
+//!   %accept [@n] @on                      T_CONN_RES for the connection indicated
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
@@ -386,8 +390,11 @@ const PRIMS: &[(&str, u32)] = &[
     ("O_T_BIND_REQ", 6),
     ("T_UNBIND_REQ", 7),
     ("T_UNITDATA_REQ", 8),
+    ("T_SVR4_OPTMGMT_REQ", 9),
     ("T_ORDREL_REQ", 10),
+    ("T_CONN_IND", 11),
     ("T_CONN_CON", 12),
+    ("T_DISCON_IND", 13),
     ("T_INFO_ACK", 16),
     ("T_BIND_ACK", 17),
     ("T_ERROR_ACK", 18),
@@ -395,9 +402,11 @@ const PRIMS: &[(&str, u32)] = &[
     ("T_UNITDATA_IND", 20),
     ("T_UDERROR_IND", 21),
     ("T_OPTMGMT_ACK", 22),
+    ("T_ORDREL_IND", 23),
     ("T_ADDR_REQ", 24),
     ("T_ADDR_ACK", 25),
     ("T_BIND_REQ", 26),
+    ("T_OPTMGMT_REQ", 27),
     ("T_CONN_RES", 28),
     ("T_CAPABILITY_REQ", 30),
     ("T_CAPABILITY_ACK", 31),
@@ -407,8 +416,11 @@ const ERRORS: &[(&str, u32)] = &[
     ("TBADADDR", 1),
     ("TBADOPT", 2),
     ("TACCES", 3),
+    ("TBADF", 4),
     ("TOUTSTATE", 6),
+    ("TBADSEQ", 7),
     ("TSYSERR", 8),
+    ("TBADFLAG", 16),
     ("TNOTSUPPORT", 18),
     ("TADDRBUSY", 23),
 ];
@@ -438,6 +450,56 @@ fn address(f: &Fields<'_>) -> Result<Vec<u8>, Wrong> {
     })
 }
 
+/// One option, as SVR4 (T_SVR4_OPTMGMT_REQ) or XTI (T_OPTMGMT_REQ) write it.
+fn option(prim: u32, [level, name]: [u32; 2], value: Option<i64>) -> Vec<u8> {
+    let given = value.is_some() as u32;
+    let mut w = match prim {
+        9 => vec![level, name, 4],
+        _ => vec![16 + 4 * given, level, name, 0],
+    };
+    let word = value.map(|v| v as u32).or((prim == 9).then_some(0));
+    w.extend(word);
+    w.iter().flat_map(|w| w.to_ne_bytes()).collect()
+}
+
+/// `%tpistate`
+pub fn state(p: &Process, fd: i32) -> Result<Outcome, Wrong> {
+    if let Err(e) = p.putmsg(fd, Some(&5u32.to_ne_bytes()), None, true) {
+        return Ok(Err(e));
+    }
+    let ctl = p.getmsg(fd, 64, 0, true).ok().and_then(|g| g.ctl);
+    let ack = ctl.as_deref().and_then(|c| c.get(36..40)?.first_chunk());
+    let state = ack.map(|w| u32::from_ne_bytes(*w));
+    Ok(Ok(vec![Tok::Num(state.ok_or("no T_INFO_ACK")?.into())]))
+}
+
+/// `%accept`
+pub fn accept(p: &Process, listener: i32, on: i32) -> Result<Outcome, Wrong> {
+    let word = |ctl: Option<Vec<u8>>, i: usize| {
+        let w = ctl?.get(4 * i..4 * i + 4)?.first_chunk().copied()?;
+        Some(u32::from_ne_bytes(w))
+    };
+    let ind = p.getmsg(listener, 256, 0, false);
+    let seq = ind
+        .ok()
+        .and_then(|g| word(g.ctl, 5))
+        .ok_or("no T_CONN_IND")?;
+    let cap = [30u32, 2].map(u32::to_ne_bytes).concat();
+    if let Err(e) = p.putmsg(on, Some(&cap), None, false) {
+        return Ok(Err(e));
+    }
+    let ack = p.getmsg(on, 256, 0, false);
+    let id = ack
+        .ok()
+        .and_then(|g| word(g.ctl, 13))
+        .ok_or("no ACCEPTOR_id")?;
+    let res = [28, id, 0, 0, seq].map(u32::to_ne_bytes).concat();
+    if let Err(e) = p.putmsg(listener, Some(&res), None, false) {
+        return Ok(Err(e));
+    }
+    answer(p, listener)
+}
+
 /// `%tpi`
 pub fn ask(p: &Process, fd: i32, args: &[Tok]) -> Result<Outcome, Wrong> {
     let (name, rest) = args.split_first().ok_or("%tpi PRIMITIVE")?;
@@ -452,10 +514,16 @@ pub fn ask(p: &Process, fd: i32, args: &[Tok]) -> Result<Outcome, Wrong> {
     if let Some(Tok::Bytes(b)) = rest.iter().find(|t| matches!(t, Tok::Bytes(_))) {
         addr.clone_from(b); // an address of any shape
     }
+    let get = |key| f.num(key).map(|n| n.unwrap_or(0) as u32);
+    let conind = get("conind")?;
+    if f.word("level").is_some() {
+        addr = option(prim, [get("level")?, get("name")?], f.num("value")?);
+    }
     let words: &[u32] = match prim {
         0 | 8 => &[prim, addr.len() as u32, 20, 0, 0],
         2 | 3 | 4 | 30 => &[prim, 1],
-        6 | 26 => &[prim, addr.len() as u32, 16, 0],
+        6 | 26 => &[prim, addr.len() as u32, 16, conind],
+        9 | 27 => &[prim, addr.len() as u32, 16, get("flags")?],
         5 | 7 | 10 | 24 => &[prim],
         _ => &[prim, 0, 0, 0, 0],
     };
@@ -491,6 +559,13 @@ pub fn answer(p: &Process, fd: i32) -> Result<Outcome, Wrong> {
             v.extend((word(3) != 0).then(|| errno(word(3))));
         }
         21 => v.push(errno(word(5))),
+        13 => v.push(errno(word(1))),
+        22 => {
+            // One option: the value is the last word of it.
+            v.push(Tok::key("flags", Tok::Num(word(3).into())));
+            let last = ctl.len() / 4 - 1;
+            v.extend((last > 3).then(|| Tok::key("value", Tok::Num(word(last).into()))));
+        }
         _ => {}
     }
     Ok(Ok(v))

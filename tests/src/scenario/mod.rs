@@ -477,6 +477,18 @@ impl Machine {
                 let (p, fd, rest) = self.on_fd(args)?;
                 ip::ask(&p, fd, rest)?
             }
+            "tpistate" => {
+                let (p, fd, _) = self.on_fd(args)?;
+                ip::state(&p, fd)?
+            }
+            "accept" => {
+                let Some((on, rest)) = args.split_last() else {
+                    return Err("%accept [@n] @on".into());
+                };
+                let (p, fd, _) = self.on_fd(rest)?;
+                let on = self.on_fd(std::slice::from_ref(on))?.1;
+                ip::accept(&p, fd, on)?
+            }
             "tpinext" => {
                 let (p, fd, _) = self.on_fd(args)?;
                 ip::answer(&p, fd)?

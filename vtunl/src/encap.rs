@@ -18,7 +18,6 @@
 //! (RFC 2003 5.1 allows it; [`Df::Always`] does as it recommends instead).
 //! Kept: the inner TTL is decremented by whoever forwards, before it gets here.
 //! Differs: identification is a counter per exit, 0 under DF (RFC 6864 section 4).
-//! Not done: ICMPv6 answers (RFC 4213 section 3.2.2); such a datagram is counted.
 
 use streams::message::Msg;
 
@@ -27,6 +26,7 @@ use crate::header::{
     IPPROTO_ENCAP, IPPROTO_GRE, IPPROTO_IPV6, IPPROTO_MINIMAL, IPV4_LEN, Ipv4, Outer, checksum,
     checksum_of,
 };
+use crate::icmp6::IPV6_MIN_MTU;
 use crate::texit_table::{GreOptions, PMTU_FLOOR, TExit};
 use crate::why::{Stats, Why};
 
@@ -39,8 +39,6 @@ pub const MAX_NESTING: usize = 4;
 pub use streams::message::MSGFORWARDED;
 /// The TTL of outer headers.
 pub const OUTER_TTL: u8 = 64;
-/// The smallest MTU of a link that carries IPv6 (RFC 4213 section 3.2.2).
-const IPV6_MIN_MTU: u32 = 1280;
 
 /// When the outer DF bit is set for a datagram whose own is clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -100,6 +98,11 @@ pub fn overhead(flags: u16, x: &TExit) -> u16 {
     } else {
         IPV4_LEN as u16
     }
+}
+
+/// The same for IPv6, of which there is no minimal encapsulation.
+pub fn overhead_v6(flags: u16, x: &TExit) -> u32 {
+    u32::from(overhead(flags & ENCAP_G, x))
 }
 
 fn gre_len(o: Option<&GreOptions>) -> u16 {
@@ -325,11 +328,7 @@ pub fn encapsulate_v6(
     if hops == 0 {
         return Err(Why::TtlZero);
     }
-    let over = u32::from(if flags & ENCAP_G != 0 {
-        overhead(flags, x)
-    } else {
-        IPV4_LEN as u16
-    });
+    let over = overhead_v6(flags, x);
     if len + over > 0xffff {
         return Err(Why::TooLong);
     }

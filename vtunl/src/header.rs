@@ -150,7 +150,7 @@ pub fn trim(mp: &mut Msg, want: usize) {
 
 /// Adds up 32-bit words, to be folded.
 #[inline(always)]
-fn fold(sum: u64) -> u16 {
+pub(crate) fn fold(sum: u64) -> u16 {
     let s = (sum & 0xffff_ffff) + (sum >> 32);
     let s = (s & 0xffff) + (s >> 16 & 0xffff) + (s >> 32);
     let s = (s & 0xffff) + (s >> 16);

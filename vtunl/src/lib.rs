@@ -32,6 +32,7 @@ mod dls_user;
 pub mod encap;
 pub mod encap_table;
 pub mod header;
+pub mod icmp6;
 pub mod ioctl;
 pub mod lifetime;
 mod personality;

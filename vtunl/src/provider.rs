@@ -23,9 +23,10 @@ use streams::prelude::*;
 
 use crate::decap::decapsulate;
 use crate::dls_user;
-use crate::encap::{SPARE, embedded, encapsulate, encapsulate_v6, overhead};
+use crate::encap::{SPARE, embedded, encapsulate, encapsulate_v6, overhead, overhead_v6};
 use crate::encap_table::{ENCAP_M, Hit, MAXEXITCOUNT};
 use crate::header::Ipv4;
+use crate::icmp6::{self, ICMP6_TOO_BIG};
 use crate::personality::{Role, Vtunl, addr};
 use crate::soft_state::{
     ICMP_UNREACH, ICMP_UNREACH_HOST, ICMP_UNREACH_NEEDFRAG, ICMP_UNREACH_NET, icmp_error,
@@ -198,17 +199,26 @@ fn send_v6(q: &mut Queue<'_, Vtunl>, mut mp: Msg, malformed: Why) {
         if i + 1 < exits.len() {
             rest = Some(one.dupmsg());
         }
+        let now = q.now();
         let (v, t) = q.both();
         let Some(x) = t.exits.at_mut(*id) else {
             continue;
         };
+        x.age(now);
         match encapsulate_v6(&mut one, x, *flags, src, &t.policy) {
             Ok(()) => {
                 t.stats.encapsulated += 1;
                 v.encapsulated += 1;
                 emit(q, one);
             }
-            Err(why) => drop_it(q, one, why),
+            Err(why) => {
+                if why == Why::TooBig {
+                    // RFC 4213 3.2.2: MUST be told.
+                    let mtu = icmp6::tunnel_mtu(x.pmtu, overhead_v6(*flags, x));
+                    tell_source_v6(q, &one, ICMP6_TOO_BIG, 0, mtu);
+                }
+                drop_it(q, one, why);
+            }
         }
     }
 }
@@ -224,9 +234,12 @@ pub(crate) fn emit(q: &mut Queue<'_, Vtunl>, mp: Msg) {
 }
 
 /// An ICMP message of ours on its way. It goes where outer datagrams go: IP routes it as
-/// a datagram that originates here.
+/// a datagram that originates here. Whose IPv6 it is about is above us.
 pub(crate) fn send_icmp(q: &mut Queue<'_, Vtunl>, mp: Msg) {
-    emit(q, mp);
+    match mp.rd().first().map(|b| b >> 4) {
+        Some(6) => deliver(&mut q.rd(), mp),
+        _ => emit(q, mp),
+    }
 }
 
 /// A datagram that can't be encapsulated: its source is told if it is to be told.
@@ -266,6 +279,21 @@ fn tell_source(q: &mut Queue<'_, Vtunl>, mp: &Msg, h: &Ipv4, ty: u8, code: u8, r
     t.stats.icmp_relayed += 1;
     let ident = t.stats.icmp_relayed as u16;
     let m = icmp_error(v.address, h, &quote[..n], ty, code, rest, ident);
+    send_icmp(q, m);
+}
+
+/// The same to an IPv6 source.
+fn tell_source_v6(q: &mut Queue<'_, Vtunl>, mp: &Msg, ty: u8, code: u8, rest: u32) {
+    let now = q.now();
+    let (v, t) = q.both();
+    let Some(m) = icmp6::error(v.address, &mp.to_vec(), ty, code, rest) else {
+        return;
+    };
+    if !t.limiter.allow(now) {
+        t.stats.icmp_limited += 1;
+        return q.freemsg(m);
+    }
+    t.stats.icmp_relayed += 1;
     send_icmp(q, m);
 }
 

@@ -14,8 +14,7 @@
 //! Kept: a datagram to an exit that is said to be dead is sent all the same.
 //! Differs: a datagram too big with DF is not also encapsulated: it could but be dropped
 //! inside, and answered a second time.
-//! Not done: errors about IPv6 inside IPv4 change the state and are not relayed
-//! (RFC 4213 section 3.4 leaves that open).
+//! Kept: errors about IPv6 inside IPv4 are told as ICMPv6 (RFC 4213 section 3.4: "MAY").
 
 use std::time::Duration;
 
@@ -23,8 +22,10 @@ use streams::message::Msg;
 
 use crate::encap::SPARE;
 use crate::header::{
-    IPPROTO_ENCAP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_MINIMAL, IPV4_LEN, Ipv4, Outer, checksum,
+    IPPROTO_ENCAP, IPPROTO_GRE, IPPROTO_ICMP, IPPROTO_IPV6, IPPROTO_MINIMAL, IPV4_LEN, Ipv4, Outer,
+    checksum,
 };
+use crate::icmp6::{self, ICMP6_TOO_BIG, ICMP6_UNREACH, ICMP6_UNREACH_ADDR};
 use crate::texit_table::{
     EXIT_CONGESTED, EXIT_HOST_UNREACH, EXIT_NET_UNREACH, EXIT_PROTO_UNREACH, EXIT_TTL_EXCEEDED,
     ExitTable, PMTU_FLOOR,
@@ -180,6 +181,7 @@ struct Heard {
     /// Bytes between the start of the outer header and the inner datagram.
     around: usize,
     inner: Option<(Ipv4, Vec<u8>)>,
+    inner_v6: Option<Vec<u8>>,
 }
 
 impl Heard {
@@ -191,12 +193,25 @@ impl Heard {
         let outer = Ipv4::read(quote).ok()?;
         let behind = &quote[usize::from(outer.header)..];
         let hl = usize::from(outer.header);
+        let mut inner_v6 = None;
         let (around, inner) = match outer.proto {
+            IPPROTO_IPV6 => {
+                inner_v6 = Some(behind.to_vec());
+                (hl, None)
+            }
             IPPROTO_ENCAP => (hl, Some(behind.to_vec())),
             IPPROTO_GRE => match behind.first_chunk::<4>() {
-                Some(&[f, _, 8, 0]) => {
+                Some(&[f, _, p0, p1]) => {
                     let n = 4 + 4 * usize::from((f >> 7) + (f >> 5 & 1) + (f >> 4 & 1));
-                    (hl + n, behind.get(n..).map(<[u8]>::to_vec))
+                    let payload = behind.get(n..).map(<[u8]>::to_vec);
+                    match u16::from_be_bytes([p0, p1]) {
+                        0x0800 => (hl + n, payload),
+                        0x86dd => {
+                            inner_v6 = payload;
+                            (hl + n, None)
+                        }
+                        _ => (hl, None),
+                    }
                 }
                 _ => (hl, None),
             },
@@ -215,6 +230,7 @@ impl Heard {
             outer,
             around,
             inner,
+            inner_v6,
         })
     }
 }
@@ -266,6 +282,15 @@ pub fn heard(
     if bits != 0 {
         x.set_state(bits, now);
     }
+    if let Some(quote) = &e.inner_v6 {
+        let m = relay_v6(&e, quote, us, mtu)?;
+        if !limiter.allow(now) {
+            stats.icmp_limited += 1;
+            return None;
+        }
+        stats.icmp_relayed += 1;
+        return Some(m);
+    }
     let (h, quote) = e.inner?;
     let (ty, code, rest) = match relay(e.ty, e.code, (e.word >> 24) as u8, e.around) {
         Relay::No => return None,
@@ -300,6 +325,21 @@ pub fn heard(
         rest,
         stats.icmp_relayed as u16,
     ))
+}
+
+/// RFC 4213 section 3.4 and 3.2.2: the error for the source of an IPv6 datagram.
+fn relay_v6(e: &Heard, quote: &[u8], us: u32, pmtu: u16) -> Option<Msg> {
+    match relay(e.ty, e.code, 0, e.around) {
+        Relay::Unreach(_) => icmp6::error(us, quote, ICMP6_UNREACH, ICMP6_UNREACH_ADDR, 0),
+        Relay::TooBig => {
+            let mtu = icmp6::tunnel_mtu(pmtu, e.around as u32);
+            // What is no larger than that was sent with DF before the path was known to be
+            // narrow: the next one goes in fragments.
+            let len = 40 + u32::from(u16::from_be_bytes([*quote.get(4)?, *quote.get(5)?]));
+            (len > mtu).then(|| icmp6::error(us, quote, ICMP6_TOO_BIG, 0, mtu))?
+        }
+        _ => None,
+    }
 }
 
 /// What the inner source is told: the path's MTU less what we add, but 68 at least, since

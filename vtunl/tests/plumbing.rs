@@ -650,6 +650,34 @@ fn too_big_with_df_is_told_and_dropped() {
 }
 
 #[test]
+fn ipv6_too_big_is_told_upwards_and_dropped() {
+    // RFC 4213 3.2.2: an ICMPv6 "packet too big" with the tunnel's MTU, 1280 or more.
+    for (flags, bound, mtu) in [(0, 1400, 1380), (ENCAP_G, 1400, 1376), (0, 1000, 1280)] {
+        let w = figure_2a();
+        let default = vtunl::client::DEFAULT;
+        w.vtunl()
+            .encap_add(&Binding {
+                flags,
+                ..Binding::new(default, FA1)
+            })
+            .unwrap();
+        w.vtunl().maxpmtu_set(FA1, bound).unwrap();
+        let mut d = vec![0x60, 0, 0, 0, 5, 0x78, 17, 64];
+        d.resize(1440, 0);
+        (d[8], d[24]) = (0x20, 0x20);
+        w.down(&d);
+        let e = w.above().unwrap();
+        assert_eq!((e[6], e[7], e[40], e[41]), (58, 255, 2, 0));
+        assert_eq!(u32::from_be_bytes([e[44], e[45], e[46], e[47]]), mtu);
+        assert_eq!((&e[24..40], &e[48..]), (&d[8..24], &d[..1232]));
+        assert_eq!(
+            (w.below(), w.dropped("too big for the tunnel, DF set")),
+            (None, 1)
+        );
+    }
+}
+
+#[test]
 fn icmp_from_below_becomes_soft_state_and_is_relayed() {
     // RFC 2003 4 and 5; ip: M_CTL with the ICMP message about a datagram of ours.
     let w = figure_2a();

@@ -299,3 +299,42 @@ proptest! {
         }
     }
 }
+
+/// RFC 4213 sections 3.2.2 and 3.4: the source of an IPv6 datagram is told by ICMPv6.
+#[test]
+fn errors_about_ipv6_inside_are_told_as_icmpv6() {
+    // Type, code, MTU; the datagram's length; the flags, the ICMPv6 type, code and MTU.
+    let rows = [
+        (3, 4, 1400, 1480, 0, Some((2, 0, 1380))),
+        (3, 4, 1400, 1480, ENCAP_G, Some((2, 0, 1376))),
+        (3, 4, 1000, 1480, 0, Some((2, 0, 1280))),
+        (3, 4, 1000, 1280, 0, None), // the next one goes in fragments
+        (3, 1, 0, 100, 0, Some((1, 3, 0))),
+        (3, 1, 0, 100, ENCAP_G, Some((1, 3, 0))),
+        (3, 3, 0, 100, 0, None),
+        (11, 0, 0, 100, 0, Some((1, 3, 0))),
+        (4, 0, 0, 100, 0, None),
+    ];
+    for (ty, code, mtu, len, flags, told) in rows {
+        let mut w = world();
+        let mut b = vec![0x60, 0, 0, 0, 0, 0, 17, 9];
+        b[4..6].copy_from_slice(&(len - 40u16).to_be_bytes());
+        b.resize(usize::from(len), 0);
+        b[8..10].copy_from_slice(&[0x20, 1]);
+        let mut mp = Msg::data(&b);
+        let x = w.exits.get_mut(EXIT).unwrap();
+        crate::encap::encapsulate_v6(&mut mp, x, flags, US, &Policy::default()).unwrap();
+        let router = Ipv4 {
+            src: US,
+            ..header(&mp)
+        };
+        let quote = mp.to_vec();
+        let e = icmp_error(0x0909_0909, &router, &quote, ty, code, mtu, 1);
+        let got = heard(&e, US, &mut w.exits, &mut w.stats, &mut w.limiter, T).map(|m| m.to_vec());
+        let seen = got.map(|g| {
+            let mtu = u32::from_be_bytes([g[44], g[45], g[46], g[47]]);
+            (g[40], g[41], mtu)
+        });
+        assert_eq!(seen, told, "{ty} {code} {mtu} {len} {flags}");
+    }
+}

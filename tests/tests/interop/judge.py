@@ -11,8 +11,8 @@ Prints "encapsulated N decapsulated M fragments F errors E" at the end.
 import sys
 from collections import Counter
 
-from scapy.all import (GRE, ICMP, IP, TCP, UDP, IPv6, defragment, in4_chksum, in6_chksum,
-                       raw, rdpcap)
+from scapy.all import (GRE, ICMP, IP, IPv6, Raw, defragment, in4_chksum, in6_chksum, raw,
+                       rdpcap)
 from scapy.utils import checksum
 
 kind, file, ours, theirs = sys.argv[1:5]
@@ -21,13 +21,18 @@ PROTO = {"ipip": 4, "gre": 47, "sit": 41}[kind]
 broken = []
 
 
+def whole(p):
+    """Its bytes as they came: what scapy builds anew may be another order of them."""
+    return p.original
+
+
 def wrong(p, why):
     broken.append(f"{why}: {p.summary()}")
 
 
 def check_sums(p):
     """Every checksum of a whole datagram, RFC 791, 792, 768, 793, 2460 8.1, 4443 2.3."""
-    b = raw(p)
+    b = whole(p)
     if isinstance(p, IP):
         header = p.ihl * 4
         if checksum(b[:header]) != 0:
@@ -52,7 +57,7 @@ def check_sums(p):
 
 def inside(p):
     """The datagram in an outer one, and its GRE header."""
-    b = raw(p)[p.ihl * 4:]
+    b = whole(p)[p.ihl * 4:]
     if PROTO != 47:
         return (IP if PROTO == 4 else IPv6)(b), None
     g = GRE(b)
@@ -68,7 +73,7 @@ def inside(p):
 
 def as_routed(p, hops=0):
     """A datagram without what a router changes; `hops` undoes its work."""
-    b = bytearray(raw(p))
+    b = bytearray(whole(p))
     if isinstance(p, IP):
         b[8] = b[8] + hops & 255
         b[10:12] = b"\0\0"
@@ -80,10 +85,10 @@ def as_routed(p, hops=0):
 def note_error(p):
     """Whom an ICMP error is about."""
     if isinstance(p, IP) and ICMP in p and p[ICMP].type in (3, 11):
-        q = IP(raw(p[ICMP])[8:])
+        q = IP(whole(p)[p.ihl * 4 + 8:])
         refused.add((q.src, q.dst, q.id, q.len))
-    if isinstance(p, IPv6) and p.nh == 58 and raw(p)[40] in (1, 2, 3, 4):
-        q = IPv6(raw(p)[48:])
+    if isinstance(p, IPv6) and p.nh == 58 and whole(p)[40] in (1, 2, 3, 4):
+        q = IPv6(whole(p)[48:])
         refused.add((q.src, q.dst, q.fl, q.plen))
 
 
@@ -94,12 +99,12 @@ for p in rdpcap(file):
     check_sums(p)
     if isinstance(p, IP) and p.proto == PROTO and {p.src, p.dst} == {ours, theirs}:
         fragments += bool(p.frag or p.flags.MF)
-        pieces.append(p)
+        pieces.append(IP(whole(p)[:20]) / Raw(whole(p)[20:]))
     else:
         bare.add(as_routed(p))
         if isinstance(p, IP) and not p.flags.DF:
             data = octets.setdefault((p.src, p.dst, p.id, p.ttl), {})
-            data.update(enumerate(raw(p)[p.ihl * 4:], p.frag * 8))
+            data.update(enumerate(whole(p)[p.ihl * 4:], p.frag * 8))
         note_error(p)
 
 encapsulated, decapsulated, silent = 0, 0, []
@@ -145,7 +150,7 @@ for p in [IP(raw(q)) for q in defragment(list(once.values()))]:
 for i in silent:
     if isinstance(i, IP) and not i.flags.DF:
         data = octets.get((i.src, i.dst, i.id, i.ttl - 1), {})
-        want = raw(i)[i.ihl * 4:]
+        want = whole(i)[i.ihl * 4:]
         if bytes(data.get(i.frag * 8 + n, 0) for n in range(len(want))) == want:
             continue  # in pieces, RFC 791 3.2
     if not isinstance(i, IP) or (i.src, i.dst, i.id, i.len) not in refused:

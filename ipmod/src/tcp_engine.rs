@@ -5,7 +5,8 @@
 //!                          │ sockets of the streams in tcp.rs
 //! ```
 //!
-//! Spec: RFC 793, RFC 1122 4.2, as smoltcp has them; RST to ports nobody has included.
+//! Spec: RFC 793, RFC 1122 4.2, RFC 5681 (Reno), as smoltcp has them; RST to ports nobody has
+//! included.
 //! Kept: segments fit the MTU of the route to the peer, as it is when the connection is
 //! made (tcp_news.rs writes it into the SYNs of both sides).
 //! Differs: segments are sent without DF; IP fragments them if the path has become narrow.
@@ -197,7 +198,9 @@ impl Default for Engine {
 impl Engine {
     fn socket(&mut self) -> SocketHandle {
         let buffer = || tcp::SocketBuffer::new(vec![0; BUFFER]);
-        self.sockets.add(tcp::Socket::new(buffer(), buffer()))
+        let mut s = tcp::Socket::new(buffer(), buffer());
+        s.set_congestion_control(tcp::CongestionControl::Reno); // RFC 1122 4.2.2.15
+        self.sockets.add(s)
     }
 
     /// As many sockets listen as a stream may have connections that it has not answered.

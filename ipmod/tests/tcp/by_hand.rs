@@ -4,6 +4,8 @@
 //!   A: /dev/tcp ◄── le0 ── le0 ──► B: /dev/ip, subscribed to protocol 6
 //! ```
 
+use std::time::Duration;
+
 use ipmod::{tpi, wire};
 use streams::{Sys, oflag};
 
@@ -22,6 +24,7 @@ struct Hand<'a> {
     port: u16,
     snd: u32,
     rcv: u32,
+    window: u16,
 }
 
 impl<'a> Hand<'a> {
@@ -38,6 +41,7 @@ impl<'a> Hand<'a> {
             port: 0,
             snd: 5000,
             rcv: 0,
+            window: 0x4000,
         }
     }
 
@@ -57,7 +61,9 @@ impl<'a> Hand<'a> {
         t.extend(self.port.to_be_bytes());
         t.extend(self.snd.to_be_bytes());
         t.extend(self.rcv.to_be_bytes());
-        t.extend([(5 + options.len() as u8 / 4) << 4, flags, 0x40, 0, 0, 0]);
+        t.extend([(5 + options.len() as u8 / 4) << 4, flags]);
+        t.extend(self.window.to_be_bytes());
+        t.extend([0, 0]);
         t.extend(urgent.to_be_bytes());
         t.extend(options);
         t.extend(data);
@@ -103,6 +109,35 @@ fn urgent_data_come_as_data() {
     assert_eq!(a.next()[0], T_CONN_CON);
     b.says(ACK | PSH | URG, 3, &[], b"abcdef");
     assert_eq!(a.got().expect("data").data, Some(b"abcdef".to_vec()));
+}
+
+/// RFC 1122 4.2.2.17: a closed window is asked after, again and again, and the connection kept
+/// for as long as the peer answers.
+#[test]
+fn a_closed_window_is_probed() {
+    let pair = Pair::new();
+    let (a, mut b) = connecting(&pair);
+    b.window = 0;
+    b.accepts(&[2, 4, 5, 180]);
+    assert_eq!(a.next()[0], T_CONN_CON);
+    a.p.write(a.fd, b"hello").expect("write");
+    let mut probes = 0;
+    for _ in 0..1000 {
+        pair.wait(Duration::from_secs(1));
+        while let Some((_, data)) = b.hears() {
+            assert!(data.len() <= 1, "{data:?} into a closed window");
+            probes += data.len();
+            if !data.is_empty() {
+                b.says(ACK, 0, &[], &[]);
+            }
+        }
+    }
+    assert!(probes > 10, "{probes} in 1000 s");
+    assert_eq!(a.next(), [0; 0], "still there");
+    b.window = 0x4000;
+    b.says(ACK, 0, &[], &[]);
+    let said = std::iter::from_fn(|| b.hears()).map(|s| s.1);
+    assert_eq!(said.collect::<Vec<_>>().concat(), b"hello");
 }
 
 /// RFC 1122 4.2.2.6: who says no MSS takes 536 bytes; ours is the link's.

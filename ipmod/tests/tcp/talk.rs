@@ -97,6 +97,60 @@ fn segments_on_the_loopback_are_large() {
     assert!(carry(&pair, &client, &server, &data) == data);
 }
 
+/// RFC 1122 4.2.2.16, 4.2.2.17: a reader that does not read stops the writer; and when it
+/// reads, what it then has to say gets through although the wire loses a tenth.
+#[test]
+fn a_slow_reader_stops_the_writer() {
+    let pair = Pair::with(Faults {
+        seed: 3,
+        loss: 0.1,
+        ..Faults::default()
+    });
+    let listener = pair.b.bound(PORT, 1);
+    let a = pair.a.bound(0, 0);
+    a.connect(B, PORT);
+    pair.wait(Duration::from_secs(20));
+    assert_eq!(a.next()[0], T_CONN_CON);
+    let b = pair.b.bound(0, 0);
+    listener.accept(&b, listener.next()[5]);
+    let data = content(400_000);
+    let mut sent = 0;
+    let write = |sent: &mut usize| {
+        while let Ok(n) =
+            a.p.write(a.fd, &data[*sent..(*sent + 4000).min(data.len())])
+        {
+            *sent += n;
+            if n == 0 {
+                break;
+            }
+        }
+    };
+    for _ in 0..30 {
+        write(&mut sent);
+        pair.wait(Duration::from_secs(1));
+    }
+    // Both heads' and streams' queues, and both sockets' buffers.
+    assert!(sent < 250_000, "{sent}");
+    let stopped = sent;
+    let mut got = Vec::new();
+    for _ in 0..3000 {
+        while let Ok(m) = b.got() {
+            got.extend(m.data.unwrap_or_default());
+        }
+        pair.wait(Duration::from_millis(500));
+        write(&mut sent);
+        if got.len() == data.len() {
+            break;
+        }
+    }
+    assert!(
+        sent > stopped && got == data,
+        "{} of {}",
+        got.len(),
+        data.len()
+    );
+}
+
 /// tirdwr(7M): read and write, end of file for T_ORDREL_IND, T_ORDREL_REQ at the pop.
 #[test]
 fn read_and_write_through_tirdwr() {

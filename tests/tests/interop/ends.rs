@@ -23,6 +23,8 @@ pub struct Ends {
     capture: PathBuf,
     /// What outer headers may have.
     pub ttls: &'static [&'static str],
+    /// How many datagrams congestion is to have marked inside the tunnel.
+    pub marked: u32,
 }
 
 impl Ends {
@@ -101,6 +103,7 @@ impl Ends {
             wire,
             capture,
             ttls: &["64"],
+            marked: 0,
         }
     }
 
@@ -254,6 +257,8 @@ impl Ends {
             "scapy: {said}{complaint}\n{counters}\n{file}: {captured:?}"
         );
         println!("{}: {}", self.kind.name, said.trim());
+        let marked = format!(" marked {}", self.marked);
+        assert!(said.trim().ends_with(&marked), "not{marked}: {said}");
         let _ = std::fs::remove_file(&self.capture); // it is in a temporary directory
     }
 }

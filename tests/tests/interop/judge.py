@@ -1,11 +1,11 @@
 """What scapy says about a capture of a tunnel: judge.py KIND FILE OURS THEIRS TTL..
 
-KIND is ipip, gre or sit; OURS is the outer address of vtunl, THEIRS that of the Linux
+KIND is ipip, gre, gre-bare or sit; OURS is the outer address of vtunl, THEIRS that of the Linux
 kernel; TTL.. those that vtunl may give outer headers. FILE is what passed the TUN device: the inner datagrams bare on their way in and
 out of vtunl's host, and the outer ones. Every packet must be what the RFCs ask; every
 datagram in the tunnel must be one that was bare as well, but for what a router changes.
 
-Prints "encapsulated N decapsulated M fragments F errors E" at the end.
+Prints "encapsulated N decapsulated M fragments F errors E marked C" at the end.
 """
 
 import sys
@@ -17,7 +17,7 @@ from scapy.utils import checksum
 
 kind, file, ours, theirs = sys.argv[1:5]
 ttls = [int(t) for t in sys.argv[5:]]
-PROTO = {"ipip": 4, "gre": 47, "sit": 41}[kind]
+PROTO = {"ipip": 4, "gre": 47, "gre-bare": 47, "sit": 41}[kind]
 broken = []
 
 
@@ -82,6 +82,15 @@ def as_routed(p, hops=0):
     return bytes(b)
 
 
+def joined(i, outer):
+    """The inner datagram with the congestion mark of the outer one (RFC 6040 4.2)."""
+    b = bytearray(whole(i))
+    shift = 0 if isinstance(i, IP) else 4
+    if outer & 3 == 3 and b[1] >> shift & 3:
+        b[1] |= 3 << shift
+    return type(i)(bytes(b))
+
+
 def note_error(p):
     """Whom an ICMP error is about."""
     if isinstance(p, IP) and ICMP in p and p[ICMP].type in (3, 11):
@@ -107,7 +116,7 @@ for p in rdpcap(file):
             data.update(enumerate(whole(p)[p.ihl * 4:], p.frag * 8))
         note_error(p)
 
-encapsulated, decapsulated, silent = 0, 0, []
+encapsulated, decapsulated, marked, silent = 0, 0, 0, []
 idents, sequence = set(), -1
 # A fragment may come twice (RFC 791 3.2). Each from its bytes: what defragment() returns
 # keeps old fields.
@@ -144,6 +153,8 @@ for p in [IP(raw(q)) for q in defragment(list(once.values()))]:
             wrong(i, "encapsulated, and not what came")
     else:
         decapsulated += 1
+        marked += whole(joined(i, p.tos)) != whole(i)
+        i = joined(i, p.tos)
         if as_routed(i, -1) not in bare and as_routed(i) not in bare:
             silent.append(i)
 # What went no further was refused, and its source told.
@@ -158,5 +169,5 @@ for i in silent:
 
 for line, n in Counter(broken).most_common(20):
     print(f"{n} times {line}")
-print(f"encapsulated {encapsulated} decapsulated {decapsulated} fragments {fragments} errors {len(refused)}")
+print(f"encapsulated {encapsulated} decapsulated {decapsulated} fragments {fragments} errors {len(refused)} marked {marked}")
 sys.exit(bool(broken))

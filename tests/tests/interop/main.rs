@@ -90,6 +90,18 @@ const KINDS: &[Kind] = &[
         tests: v4::TESTS,
     },
     Kind {
+        name: "gre-bare",
+        linux: "mode gre",
+        vtunl: &[
+            "plumb tunnel from here proto gre; ifconfig ip0 here 192.0.2.1 up",
+            "route add 10.2.0.0/16 192.0.2.1 1; encap add default theirs flags G; decap add all",
+        ],
+        overhead: 24,
+        near: "10.1.0.1",
+        far: "10.2.0.1",
+        tests: v4::TESTS,
+    },
+    Kind {
         name: "sit",
         linux: "mode sit",
         vtunl: &["encap add default theirs; decap add all", atun::COMMAND],

@@ -6,6 +6,7 @@ use crate::ends::{Ends, OURS, tunnel};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("ping_of_several_sizes", ping_of_several_sizes),
+    ("tos_and_congestion", tos_and_congestion),
     ("udp_and_tcp", udp_and_tcp),
     ("path_mtu", path_mtu),
     ("fragments", fragments),
@@ -19,6 +20,22 @@ fn ping_of_several_sizes(e: &mut Ends) {
         e.ping(&format!("-c 3 -M dont -s {size}"));
         e.ping_back(&format!("-c 3 -M dont -s {size}"));
     }
+}
+
+/// RFC 6040 4.1 and 4.2, RFC 2983: each mark of congestion, alone and with a DSCP; the judge
+/// compares the headers.
+fn tos_and_congestion(e: &mut Ends) {
+    for tos in [0x01, 0x02, 0x03, 0xb8, 0xbb] {
+        e.ping(&format!("-c 2 -Q {tos}"));
+        e.ping_back(&format!("-c 2 -Q {tos}"));
+    }
+    // Linux's are marked on their way: the mark comes out with those that know of it.
+    e.guest.ok("tc qdisc add dev eth0 root netem loss 100% ecn");
+    for tos in [0x01, 0x02, 0xba] {
+        e.ping_back(&format!("-c 2 -Q {tos}"));
+        e.marked += 2;
+    }
+    e.guest.ok("tc qdisc del dev eth0 root");
 }
 
 fn udp_and_tcp(e: &mut Ends) {

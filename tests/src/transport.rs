@@ -68,6 +68,24 @@ impl<'a> Endpoint<'a> {
         e
     }
 
+    /// An open stream of any provider.
+    pub fn over(p: &'a Process, fd: i32) -> Endpoint<'a> {
+        Endpoint { p, fd }
+    }
+
+    /// Control and data of the next message, however many calls it takes.
+    #[track_caller]
+    pub fn whole(&self) -> (Vec<u8>, Vec<u8>) {
+        let mut got = self.next();
+        let ctl = got.ctl.take().unwrap_or_default();
+        let mut data = got.data.take().unwrap_or_default();
+        while got.more != 0 {
+            got = self.next();
+            data.extend(got.data.take().unwrap_or_default());
+        }
+        (ctl, data)
+    }
+
     /// The next message.
     #[track_caller]
     pub fn next(&self) -> Got {

@@ -1,5 +1,6 @@
 //! /dev/tcp and the TCP of this machine's own kernel, across a TAP device: connections both
-//! ways, a megabyte each way at once, orderly release from either end, refusal.
+//! ways, a megabyte each way at once, orderly release from either end, refusal, resets, twenty
+//! connections at once; and a ping over /dev/icmp.
 //! tihdr(7P), tcp(7P), RFC 793.
 //!
 //! ```text
@@ -18,19 +19,23 @@ use dlpi::Links;
 use dlpi::link::Link;
 use dlpi::link::tap::Tap;
 use dlpi::link::tun::TunOptions;
-use ipmod::plumb;
+use ipmod::{plumb, tpi};
 use libtest_mimic::{Arguments, Failed, Trial};
-use streams::{Cred, Kernel, Process};
+use streams::{Cred, Kernel, Process, Sys, oflag};
 use vtunl_tests::netns::{As, Lab, Skip};
-use vtunl_tests::transport::{Endpoint, PATIENCE, T_CONN_CON, T_DISCON_IND};
+use vtunl_tests::packets::checksum;
+use vtunl_tests::transport::{
+    Endpoint, PATIENCE, T_CONN_CON, T_DISCON_IND, bytes, sockaddr, words,
+};
 
 const LINUX: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const OURS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const PORT: u16 = 7000;
 const CLOSED: u16 = 7001;
 const SIZE: u32 = 1 << 20;
-/// ECONNREFUSED of Solaris.
+/// ECONNREFUSED and ECONNRESET of Solaris.
 const ECONNREFUSED: u32 = 146;
+const ECONNRESET: u32 = 131;
 
 type Test = fn(&Process);
 
@@ -39,6 +44,14 @@ const TESTS: &[(&str, Test)] = &[
     ("their_client_our_listener", their_client_our_listener),
     ("they_release_first", they_release_first),
     ("refusal_both_ways", refusal_both_ways),
+    ("resets_both_ways", resets_both_ways),
+    ("our_close_loses_nothing", our_close_loses_nothing),
+    ("many_at_once", many_at_once),
+    (
+        "read_and_write_through_tirdwr",
+        read_and_write_through_tirdwr,
+    ),
+    ("ping_over_dev_icmp", ping_over_dev_icmp),
 ];
 
 /// The first argument that says: this is the process inside.
@@ -88,6 +101,7 @@ fn outside(who: As, name: &str) -> Result<(), Failed> {
 /// The emulated host on a TAP whose other end this machine's kernel has.
 fn inside(test: Test) {
     let k = Kernel::new().expect("a kernel");
+    streams::register(&k).expect("names");
     ipmod::register(&k).expect("names");
     let tap = |_| {
         let tap = Tap::open(&TunOptions::named("tap0"), None)?;
@@ -200,4 +214,124 @@ fn refusal_both_ways(p: &Process) {
     assert_eq!(said[..2], [T_DISCON_IND, ECONNREFUSED]);
     let refused = TcpStream::connect((OURS, CLOSED)).expect_err("nobody listens");
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+}
+
+/// RFC 793 3.4: T_DISCON_REQ resets; a reset that is heard is T_DISCON_IND. (This machine
+/// resets when it closes what it has not read all of: RFC 1122 4.2.2.13.)
+fn resets_both_ways(p: &Process) {
+    let listener = TcpListener::bind((LINUX, PORT)).expect("listen");
+    let connect = || {
+        let e = Endpoint::tcp(p, 0, 0);
+        assert_eq!(e.connect(SocketAddrV4::new(LINUX, PORT))[0], T_CONN_CON);
+        let (s, _) = listener.accept().expect("accept");
+        s.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        (e, s)
+    };
+    let (e, s) = connect();
+    assert_eq!(
+        e.ask(&bytes(&[tpi::T_DISCON_REQ, u32::MAX]))[0],
+        tpi::OK_ACK
+    );
+    let reset = (&s).read(&mut [0; 9]).expect_err("a reset");
+    assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset);
+
+    let (e, s) = connect();
+    e.write(b"nobody reads this");
+    s.peek(&mut [0]).expect("it has come");
+    drop(s);
+    assert_eq!(e.next_words()[..2], [T_DISCON_IND, ECONNRESET]);
+}
+
+/// RFC 793 3.9 CLOSE: a stream that is closed behind its last write loses nothing, though it
+/// was the only one.
+fn our_close_loses_nothing(p: &Process) {
+    let ours = content(7);
+    let listener = TcpListener::bind((LINUX, PORT)).expect("listen");
+    let linux = thread::spawn(move || {
+        let (s, _) = listener.accept().expect("accept");
+        talk(s, Vec::new())
+    });
+    let e = Endpoint::tcp(p, 0, 0);
+    assert_eq!(e.connect(SocketAddrV4::new(LINUX, PORT))[0], T_CONN_CON);
+    e.write(&ours);
+    drop(e);
+    same(&linux.join().expect("linux"), &ours);
+}
+
+/// Twenty connections to one listener, each with its own content; none gets another's.
+fn many_at_once(p: &Process) {
+    const MANY: u32 = 20;
+    let listener = Endpoint::tcp(p, PORT, 16);
+    let clients: Vec<_> = (0..MANY)
+        .map(|n| {
+            thread::spawn(move || {
+                let mut say = content(n);
+                say.truncate(50_000);
+                say[0] = n as u8;
+                let s = TcpStream::connect((OURS, PORT)).expect("connected");
+                let heard = talk(s, say.clone());
+                assert!(heard == say, "{n}: {} bytes came back", heard.len());
+            })
+        })
+        .collect();
+    thread::scope(|s| {
+        for _ in 0..MANY {
+            let e = listener.accept();
+            s.spawn(move || {
+                let all = e.read_to_end();
+                e.write(&all);
+                e.release();
+            });
+        }
+    });
+    for c in clients {
+        c.join().expect("a client");
+    }
+}
+
+/// tirdwr(7M): a program that knows read and write alone.
+fn read_and_write_through_tirdwr(p: &Process) {
+    let listener = TcpListener::bind((LINUX, PORT)).expect("listen");
+    let linux = thread::spawn(move || {
+        let (mut s, _) = listener.accept().expect("accept");
+        s.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        // Only then: control at the head would refuse the push.
+        let mut first = [0; 7];
+        s.read_exact(&mut first).expect("read");
+        [&first[..], &talk(s, b"from linux".to_vec())].concat()
+    });
+    let e = Endpoint::tcp(p, 0, 0);
+    assert_eq!(e.connect(SocketAddrV4::new(LINUX, PORT))[0], T_CONN_CON);
+    p.push(e.fd, "tirdwr").expect("I_PUSH");
+    e.write(b"from us");
+    let mut heard = Vec::new();
+    loop {
+        match p.read(e.fd, 100).expect("read") {
+            end if end.is_empty() => break,
+            more => heard.extend(more),
+        }
+    }
+    assert_eq!(heard, b"from linux");
+    drop(e); // T_ORDREL_REQ, as the other side has released
+    same(&linux.join().expect("linux"), b"from us");
+}
+
+/// icmp(7P): this machine answers an echo request, and we hear it with its header.
+fn ping_over_dev_icmp(p: &Process) {
+    for size in [0, 56, 1472, 1473, 8000, 65_507] {
+        let fd = p.open("/dev/icmp", oflag::O_RDWR).expect("open");
+        let e = Endpoint::over(p, fd);
+        assert_eq!(e.ask(&tpi::bind_req(&[]))[0], tpi::BIND_ACK);
+        let text: Vec<u8> = content(9)[..size].to_vec();
+        let mut echo = [&[8, 0, 0, 0, 0x12, 0x34, 0, 1][..], &text].concat();
+        let sum = checksum(&[&echo]);
+        echo[2..4].copy_from_slice(&sum.to_be_bytes());
+        let to = tpi::unitdata_req(&sockaddr(SocketAddrV4::new(LINUX, 0)));
+        p.putmsg(e.fd, Some(&to), Some(&echo), false).expect("sent");
+        let (ctl, got) = e.whole();
+        assert_eq!(words(&ctl)[0], 20, "T_UNITDATA_IND");
+        assert_eq!((got[0], got[9], got[20]), (0x45, 1, 0));
+        assert_eq!(got[12..16], LINUX.octets());
+        assert!(got[28..] == text, "{size}: {} bytes", got.len() - 28);
+    }
 }

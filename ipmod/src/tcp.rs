@@ -11,8 +11,8 @@
 //! Kept: T_CONN_IND once the handshake is over; data goes up as M_DATA; the accepting
 //! stream is named by the ACCEPTOR_id of its T_CAPABILITY_ACK; what is out of its state and
 //! has no answer of its own is M_ERROR EPROTO; M_FLUSH in front of T_DISCON_IND.
-//! Differs: a listening stream can't accept on itself; a connection that is being made
-//! counts against CONIND_number too, and one more SYN is a counted drop.
+//! Differs: a connection that is being made counts against CONIND_number too, and one more
+//! SYN is a counted drop.
 //! Absent: urgent data (ETSDU_size is -2, T_EXDATA_REQ is M_ERROR EPROTO; what a peer sends
 //! as urgent comes as data).
 

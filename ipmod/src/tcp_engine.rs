@@ -203,10 +203,14 @@ impl Engine {
         self.sockets.add(s)
     }
 
-    /// As many sockets listen as a stream may have connections that it has not answered.
+    /// As many sockets listen as a stream may have connections that it has not answered; none
+    /// while it has one itself.
     pub fn listen(&mut self, i: usize) {
         let c = &self.conns[i];
-        let want = c.qlen.saturating_sub(c.pending.len());
+        let want = match c.sock {
+            None => c.qlen.saturating_sub(c.pending.len()),
+            Some(_) => 0,
+        };
         let ((addr, port), options) = (c.bound, c.options);
         while self.conns[i].listening.len() < want {
             let h = self.socket();

@@ -195,11 +195,20 @@ fn connected<M: OnStack>(q: &mut Queue<'_, M>, i: usize) {
             c.ends = None;
             up(q, rq, tpi::ordrel_ind());
         }
-        state::IDLE => c.ends = None,
+        state::IDLE => {
+            c.ends = None;
+            if c.qlen > 0 {
+                // It has accepted on itself: now it listens again.
+                c.sock = None;
+                e.part(h, false);
+                e.listen(i);
+            }
+        }
         was if !open && drained => {
             let why = c.why.take().unwrap_or(Errno::ETIMEDOUT);
             (c.state, c.sock, c.ends) = (state::IDLE, None, None);
             e.part(h, true);
+            e.listen(i);
             if was != state::WCON_CREQ {
                 flush(q, rq);
             }

@@ -200,11 +200,14 @@ fn accept(q: &mut Queue<'_, Tcp>, prim: u32, acceptor: u32, seq: u32) -> Msg {
     let Some(at) = e.conns[l].pending.iter().position(|p| p.0 == seq) else {
         return refuse(Tli::BADSEQ);
     };
-    let fits = |c: &Conn| {
-        c.id == acceptor
-            && c.rq != me
-            && c.qlen == 0
-            && matches!(c.state, state::UNBND | state::IDLE)
+    let alone = e.conns[l].pending.len() == 1;
+    let fits = |c: &Conn| match c.rq == me {
+        // The listener itself: it hears of no others as long as the connection lasts.
+        true => c.id == acceptor && alone,
+        false => {
+            let free = matches!(c.state, state::UNBND | state::IDLE);
+            c.id == acceptor && c.qlen == 0 && free
+        }
     };
     let Some(a) = e.conns.iter().position(fits) else {
         return refuse(Tli::BADF);
@@ -213,7 +216,6 @@ fn accept(q: &mut Queue<'_, Tcp>, prim: u32, acceptor: u32, seq: u32) -> Msg {
     if e.conns[l].pending.is_empty() {
         e.conns[l].state = state::IDLE;
     }
-    e.listen(l);
     let mut options = e.conns[l].options; // those of the listener
     let s = e.tcp(h);
     options.apply(s);
@@ -229,6 +231,11 @@ fn accept(q: &mut Queue<'_, Tcp>, prim: u32, acceptor: u32, seq: u32) -> Msg {
     (c.sock, c.why, c.heard, c.state) = (Some(h), None, now, state::DATA_XFER);
     c.ends = ends;
     c.options = options;
+    if a == l {
+        let listening = std::mem::take(&mut e.conns[l].listening);
+        e.stop_listening(listening);
+    }
+    e.listen(l);
     tpi::ok_ack(prim)
 }
 

@@ -87,12 +87,54 @@ fn who_accepts() {
     let seq = listener.next()[5];
     let res = |id| listener.ask(&bytes(&[T_CONN_RES, id, 0, 0, seq]))[2];
     assert_eq!(res(b.acceptor_id()), TBADF, "it has a connection");
-    assert_eq!(res(listener.acceptor_id()), TBADF, "the listener itself");
+    let third = pair.a.bound(0, 0);
+    third.connect(B, PORT);
+    pair.settle();
+    let other_seq = listener.next()[5];
+    assert_eq!(res(listener.acceptor_id()), TBADF, "another one waits");
+    listener.ask(&bytes(&[T_DISCON_REQ, other_seq]));
     assert_eq!(res(999_999), TBADF, "no such stream");
     // An unbound stream will do.
     let fresh = pair.b.open();
     listener.accept(&fresh, seq);
     assert_eq!(fresh.state(), tpi::state::DATA_XFER);
+}
+
+/// T_CONN_RES: a listener may take its only connection itself, and listens again when that has
+/// ended; meanwhile nobody is indicated.
+#[test]
+fn a_listener_accepts_on_itself() {
+    let pair = Pair::new();
+    let listener = pair.b.bound(PORT, 1);
+    for orderly in [true, false, true] {
+        let a = pair.a.bound(0, 0);
+        a.connect(B, PORT);
+        pair.settle();
+        assert_eq!(a.next()[0], T_CONN_CON);
+        let ind = listener.next();
+        let id = listener.acceptor_id();
+        let res = bytes(&[T_CONN_RES, id, 0, 0, ind[5]]);
+        assert_eq!(listener.ask(&res)[0], tpi::OK_ACK);
+        assert_eq!(listener.state(), tpi::state::DATA_XFER);
+        assert!(carry(&pair, &a, &listener, b"hello") == b"hello");
+        let late = pair.a.bound(0, 0);
+        late.connect(B, PORT);
+        pair.settle();
+        assert_eq!((late.next(), listener.next()), (vec![], vec![]));
+        late.close();
+        if orderly {
+            for (one, other) in [(&a, &listener), (&listener, &a)] {
+                one.send(&bytes(&[T_ORDREL_REQ]));
+                pair.settle();
+                assert_eq!(other.next(), [T_ORDREL_IND]);
+            }
+        } else {
+            a.ask(&bytes(&[T_DISCON_REQ, u32::MAX]));
+            pair.settle();
+            assert_eq!(reason(&listener.next()), is(Errno::ECONNRESET));
+        }
+        assert_eq!(listener.state(), tpi::state::IDLE);
+    }
 }
 
 /// CONIND_number: a connection too many is not refused, it waits; tihdr(7P), listen(3N).

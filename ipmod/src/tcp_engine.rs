@@ -346,6 +346,14 @@ impl Engine {
             .find(|c| c.ends == these && c.sock.is_some())
     }
 
+    /// The type of service that a connection's stream wants.
+    pub fn tos_between(&mut self, own: End, peer: End) -> u8 {
+        if self.conns.iter().all(|c| c.options.tos == 0) {
+            return 0;
+        }
+        self.between(own, peer).map_or(0, |c| c.options.tos)
+    }
+
     /// The queues of a timer are going.
     pub fn forget_timer_of(&mut self, queues: &[QRef]) {
         self.armed.take_if(|a| queues.contains(&a.1));

@@ -43,9 +43,12 @@ pub(crate) fn pump<M: OnStack>(q: &mut Queue<'_, M>) {
         e.poll(now);
         while let Some(mut b) = q.shared().tcp.phy.tx.pop_front() {
             let (src, dst, ttl) = (be32(&b, 12), be32(&b, 16), b[8]);
-            clamp(q.shared(), dst, now, &mut b[HEADER..]);
+            let s = q.shared();
+            clamp(s, dst, now, &mut b[HEADER..]);
+            let (own, peer) = ((src, be16(&b, HEADER)), (dst, be16(&b, HEADER + 2)));
+            let tos = s.tcp.tos_between(own, peer);
             let mut mp = Msg::of(MsgType::Data, &b);
-            let head = wire::header(b.len(), proto::TCP, ttl, 0, 0, src, dst);
+            let head = wire::header(b.len(), proto::TCP, ttl, tos, 0, src, dst);
             mp.adjmsg(HEADER as isize);
             mp.prepend(HEADER, 64).copy_from_slice(&head);
             output::ip_output(q, mp);

@@ -2,8 +2,7 @@
 //!
 //! Spec: tcp(7P), sys/socket.h, netinet/tcp.h; RFC 1122 4.2.3.5 (when a connection is given
 //! up), 4.2.3.6 (keep-alives).
-//! Absent: SO_LINGER, SO_OOBINLINE, IP_TOS, the notification thresholds; buffers can't be
-//! sized.
+//! Absent: SO_LINGER, SO_OOBINLINE, the notification thresholds; buffers can't be sized.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use smoltcp::socket::tcp::Socket;
 
 use crate::tcp_engine::BUFFER;
 use crate::tpi_options::{self, Refused};
-pub use crate::tpi_options::{IP_TTL, IPPROTO_IP, SOL_SOCKET};
+pub use crate::tpi_options::{IP_TOS, IP_TTL, IPPROTO_IP, SOL_SOCKET};
 
 /// Level of TCP's own options.
 pub const IPPROTO_TCP: u32 = 6;
@@ -46,6 +45,8 @@ pub struct Options {
     pub keepalive: bool,
     /// IP_TTL.
     pub ttl: u8,
+    /// IP_TOS (RFC 1122 4.2.4.2).
+    pub tos: u8,
     /// TCP_ABORT_THRESHOLD, ms.
     pub abort: u32,
     /// TCP_CONN_ABORT_THRESHOLD, ms.
@@ -60,6 +61,7 @@ impl Default for Options {
             nodelay: false,
             keepalive: false,
             ttl: 64,
+            tos: 0,
             abort: 480_000,      // tcp_ip_abort_interval
             conn_abort: 180_000, // tcp_ip_abort_cinterval
             maxseg: DEFAULT_MSS,
@@ -97,6 +99,7 @@ impl tpi_options::Options for Options {
         (IPPROTO_TCP, TCP_ABORT_THRESHOLD),
         (IPPROTO_TCP, TCP_CONN_ABORT_THRESHOLD),
         (IPPROTO_IP, IP_TTL),
+        (IPPROTO_IP, IP_TOS),
     ];
 
     fn get(&self, level: u32, name: u32) -> Option<u32> {
@@ -109,6 +112,7 @@ impl tpi_options::Options for Options {
             (IPPROTO_TCP, TCP_ABORT_THRESHOLD) => self.abort,
             (IPPROTO_TCP, TCP_CONN_ABORT_THRESHOLD) => self.conn_abort,
             (IPPROTO_IP, IP_TTL) => self.ttl.into(),
+            (IPPROTO_IP, IP_TOS) => self.tos.into(),
             _ => return None,
         })
     }
@@ -123,6 +127,7 @@ impl tpi_options::Options for Options {
             (IPPROTO_TCP, TCP_ABORT_THRESHOLD) if value > 0 => self.abort = value,
             (IPPROTO_TCP, TCP_CONN_ABORT_THRESHOLD) if value > 0 => self.conn_abort = value,
             (IPPROTO_IP, IP_TTL) if (1..256).contains(&value) => self.ttl = value as u8,
+            (IPPROTO_IP, IP_TOS) if value < 256 => self.tos = value as u8,
             _ if self.get(level, name).is_some() => return Err(Refused::Value),
             _ => return Err(Refused::Unknown),
         }

@@ -29,6 +29,7 @@ fn svr4_options_are_set_and_told() {
         (SOL_SOCKET, SO_SNDBUF, 32768),
         (SOL_SOCKET, SO_RCVBUF, 32768),
         (IPPROTO_IP, IP_TTL, 64),
+        (IPPROTO_IP, IP_TOS, 0),
     ];
     let asked = defaults.map(|(l, n, _)| (l, n, 0));
     assert_eq!(svr4(&a, T_CURRENT, &asked), defaults);
@@ -55,6 +56,7 @@ fn svr4_options_that_are_refused() {
     assert_eq!(refused(T_NEGOTIATE | T_CHECK, &[nodelay]), 16); // TBADFLAG
     assert_eq!(refused(T_NEGOTIATE, &[nodelay, (77, 1, 1)]), 2); // TBADOPT
     assert_eq!(refused(T_NEGOTIATE, &[nodelay, (0, IP_TTL, 256)]), 2);
+    assert_eq!(refused(T_NEGOTIATE, &[nodelay, (0, IP_TOS, 256)]), 2);
     assert_eq!(refused(T_NEGOTIATE, &[nodelay, (6, TCP_MAXSEG, 9)]), 3); // TACCES
     assert_eq!(svr4(&t, T_CURRENT, &[nodelay])[0].2, 0);
     let cut = &tpi::optmgmt_req(T_NEGOTIATE, &[nodelay])[..28];

@@ -1,8 +1,10 @@
-//! A transport user on /dev/tcp under a clock that runs: what a program does with TLI.
+//! A transport user on /dev/tcp, /dev/udp or /dev/icmp under a clock that runs: what a
+//! program does with TLI.
 //!
 //! ```text
 //!   bind ─► T_BIND_REQ        connect ─► T_CONN_REQ .. T_CONN_CON
 //!   accept ─► T_CONN_IND .. T_CAPABILITY_REQ, T_CONN_RES      write, release, read_to_end
+//!   send_to ─► T_UNITDATA_REQ      recv_from ◄─ T_UNITDATA_IND      set ─► T_OPTMGMT_REQ
 //! ```
 //!
 //! Every wait has an end: [`PATIENCE`].
@@ -13,6 +15,7 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use ipmod::tpi;
+use ipmod::tpi_options::T_NEGOTIATE;
 use streams::sys::event::{POLLIN, POLLPRI};
 use streams::{Got, PollFd, Process, Sys, oflag};
 
@@ -26,6 +29,8 @@ pub const T_CONN_CON: u32 = 12;
 pub const T_DISCON_IND: u32 = 13;
 /// T_ORDREL_IND.
 pub const T_ORDREL_IND: u32 = 23;
+const T_UNITDATA_IND: u32 = 20;
+const T_OPTMGMT_ACK: u32 = 22;
 const T_CONN_RES: u32 = 1;
 const T_ORDREL_REQ: u32 = 10;
 
@@ -84,6 +89,56 @@ impl<'a> Endpoint<'a> {
             data.extend(got.data.take().unwrap_or_default());
         }
         (ctl, data)
+    }
+
+    /// Opens a connectionless provider, /dev/udp or /dev/icmp, and binds it: a port, 0 for
+    /// any.
+    #[track_caller]
+    pub fn datagrams(p: &'a Process, device: &str, port: u16) -> Endpoint<'a> {
+        let fd = p.open(device, oflag::O_RDWR).expect("open");
+        let e = Endpoint { p, fd };
+        let ack = e.ask(&tpi::bind_req(&tpi::sockaddr_bytes(port, 0)));
+        assert_eq!(ack[0], tpi::BIND_ACK);
+        e
+    }
+
+    /// Sets an option: level, name, value.
+    #[track_caller]
+    pub fn set(&self, level: u32, name: u32, value: u32) {
+        let ack = self.ask(&tpi::optmgmt_req(T_NEGOTIATE, &[(level, name, value)]));
+        assert_eq!(ack[0], T_OPTMGMT_ACK, "option {level}, {name}");
+    }
+
+    /// T_UNITDATA_REQ.
+    #[track_caller]
+    pub fn send_to(&self, to: SocketAddrV4, data: &[u8]) {
+        let req = tpi::unitdata_req(&sockaddr(to));
+        self.p
+            .putmsg(self.fd, Some(&req), Some(data), false)
+            .expect("putmsg");
+    }
+
+    /// T_UNITDATA_IND: who sent it, and the data.
+    #[track_caller]
+    pub fn recv_from(&self) -> (SocketAddrV4, Vec<u8>) {
+        let got = self.next();
+        let ctl = got.ctl.expect("a control part");
+        assert_eq!(words(&ctl)[0], T_UNITDATA_IND);
+        let (port, a) = tpi::sockaddr(&ctl[20..36]).expect("an address");
+        (
+            SocketAddrV4::new(a.into(), port),
+            got.data.unwrap_or_default(),
+        )
+    }
+
+    /// Does anything come within the time?
+    pub fn hears(&self, within: Duration) -> bool {
+        let mut fds = [PollFd {
+            fd: self.fd,
+            events: POLLIN | POLLPRI,
+            revents: 0,
+        }];
+        self.p.poll(&mut fds, Some(within)).expect("poll") == 1
     }
 
     /// The next message.

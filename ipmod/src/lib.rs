@@ -1,4 +1,4 @@
-//! IP as a STREAMS driver (`/dev/ip`) and module (`ip`), with ARP, ICMP, UDP and routing.
+//! IP as a STREAMS driver (`/dev/ip`) and module (`ip`), with ARP, ICMP, UDP, TCP and routing.
 //!
 //! ```text
 //!   /dev/udp tcp icmp ──┐   T_UNITDATA_REQ          (linked under /dev/udp: interface streams)
@@ -10,7 +10,7 @@
 //!        the interface's stream ─► resolve.rs (ARP) ─► data link provider
 //! ```
 //!
-//! Spec: ip(7P), arp(7P), udp(7P), RFC 791, 792, 826, 1122, 1812.
+//! Spec: ip(7P), arp(7P), udp(7P), tcp(7P), icmp(7P), RFC 791, 792, 793, 826, 1122, 1812.
 //! Kept: one streamtab for driver and module; plumbing, names, ioctl numbers, TPI.
 //! Differs: one address per interface; ip and arp share their tables.
 #![forbid(unsafe_code)]

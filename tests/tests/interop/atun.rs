@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   /dev/tun, SAP 0x86dd ◄── DL_UNITDATA ──► us ◄── DL_UNITDATA ──► vtunl ── /dev/ip
-//!      IPv6 of the TUN device                        protocol 41, Figure 2(a)
+//!      IPv6 of the TUN device                        protocol 41 or 47, Figure 2(a)
 //! ```
 //!
-//! Spec: dlpi(7P), RFC 4213 section 3.
+//! Spec: dlpi(7P), RFC 4213 section 3, RFC 2784.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -15,19 +15,17 @@ use dlpi::prim::{Prim, SAP_IPV6};
 use streams::modules::bufmod::SBIOCSCHUNK;
 use streams::{Cred, Errno, Ioctl, Kernel, Process, Sys, oflag};
 use vtunl::client::Client;
-use vtunl::header::IPPROTO_IPV6;
 
 use crate::ends::OURS;
 
-/// What the shell's process does not give to the shell.
-pub const COMMAND: &str = "atun";
 /// Bytes that may wait for us.
 const READ_QUEUE: u32 = 1 << 20;
 
 /// Starts two threads that carry datagrams, one each way, until the process ends.
-pub fn start(kernel: &Kernel) -> bool {
+/// `protocol` is 41 or, for GRE, 47.
+pub fn start(kernel: &Kernel, protocol: &str) -> bool {
     let p = Arc::new(kernel.process(Cred::ROOT));
-    match streams(&p) {
+    match streams(&p, protocol) {
         Ok((link, tunnel)) => {
             let q = Arc::clone(&p);
             thread::spawn(move || carry(&p, link, tunnel));
@@ -42,12 +40,13 @@ pub fn start(kernel: &Kernel) -> bool {
 }
 
 /// A stream on the TUN device, one on the tunnel.
-fn streams(p: &Process) -> Result<(i32, i32), Errno> {
+fn streams(p: &Process, protocol: &str) -> Result<(i32, i32), Errno> {
     let link = p.open("/dev/tun", oflag::O_RDWR)?;
     let tunnel = p.open("/dev/ip", oflag::O_RDWR)?;
     p.push(tunnel, "vtunl")?;
+    let protocol = protocol.parse().map_err(|_| Errno::EINVAL)?;
     let ours: Ipv4Addr = OURS.parse().map_err(|_| Errno::EINVAL)?;
-    Client::new(p, tunnel).setconf_transport(ours, IPPROTO_IPV6)?;
+    Client::new(p, tunnel).setconf_transport(ours, protocol)?;
     for fd in [link, tunnel] {
         // The read queue of a stream head holds 5 KB; bufmod(7M) is how a program gets more.
         p.push(fd, "bufmod")?;

@@ -1,6 +1,6 @@
 """What scapy says about a capture of a tunnel: judge.py KIND FILE OURS THEIRS TTL..
 
-KIND is ipip, gre, gre-bare or sit; OURS is the outer address of vtunl, THEIRS that of the Linux
+KIND is ipip, gre, gre-bare, gre-v6 or sit; OURS is the outer address of vtunl, THEIRS that of the Linux
 kernel; TTL.. those that vtunl may give outer headers. FILE is what passed the TUN device: the inner datagrams bare on their way in and
 out of vtunl's host, and the outer ones. Every packet must be what the RFCs ask; every
 datagram in the tunnel must be one that was bare as well, but for what a router changes.
@@ -17,7 +17,7 @@ from scapy.utils import checksum
 
 kind, file, ours, theirs = sys.argv[1:5]
 ttls = [int(t) for t in sys.argv[5:]]
-PROTO = {"ipip": 4, "gre": 47, "gre-bare": 47, "sit": 41}[kind]
+PROTO = {"ipip": 4, "gre": 47, "gre-bare": 47, "gre-v6": 47, "sit": 41}[kind]
 broken = []
 
 
@@ -66,9 +66,9 @@ def inside(p):
         wrong(p, "GRE checksum")  # RFC 2784 2.1
     if g.version or g.routing_present or g.strict_route_source or g.flags:
         wrong(p, "GRE header")  # RFC 2784 2.3
-    if g.proto != 0x0800:
+    if g.proto != (0x86DD if kind == "gre-v6" else 0x0800):
         wrong(p, f"GRE protocol {g.proto:x}")
-    return IP(b[n:]), g
+    return (IPv6 if g.proto == 0x86DD else IP)(b[n:]), g
 
 
 def as_routed(p, hops=0):

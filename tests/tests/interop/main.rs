@@ -104,11 +104,20 @@ const KINDS: &[Kind] = &[
     Kind {
         name: "sit",
         linux: "mode sit",
-        vtunl: &["encap add default theirs; decap add all", atun::COMMAND],
+        vtunl: &["encap add default theirs; decap add all", "atun 41"],
         overhead: 20,
         near: "2001:db8:1::1",
         far: "2001:db8:2::1",
         tests: v6::TESTS,
+    },
+    Kind {
+        name: "gre-v6",
+        linux: "mode gre",
+        vtunl: &["encap add default theirs flags G; decap add all", "atun 47"],
+        overhead: 24,
+        near: "2001:db8:1::1",
+        far: "2001:db8:2::1",
+        tests: v6::GRE_TESTS,
     },
 ];
 
@@ -119,16 +128,21 @@ fn main() -> ExitCode {
     }
     let args = Arguments::from_args();
     let who = lab();
-    if let (Err(Skip(why)), false) = (&who, args.list) {
-        println!("SKIPPED interop: {why}");
-    }
     let mut trials = Vec::new();
     for kind in KINDS {
         for (name, test) in kind.tests {
             let full = format!("{}::{name}", kind.name);
-            trials.push(match who {
-                Ok(who) => Trial::test(full, move || run(who, kind, *test)),
-                Err(_) => Trial::test(full, || Ok(())).with_ignored_flag(true),
+            trials.push(match &who {
+                Ok(who) => {
+                    let who = *who;
+                    Trial::test(full, move || run(who, kind, *test))
+                }
+                Err(Skip(why)) => {
+                    if !args.list {
+                        println!("SKIPPED {full}: {why}");
+                    }
+                    Trial::test(full, || Ok(())).with_ignored_flag(true)
+                }
             });
         }
     }
@@ -166,9 +180,9 @@ fn shell() {
     let mut sh = Shell::new(ClockKind::Real, Look::PLAIN);
     println!("shell");
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-        let done = match line == atun::COMMAND {
-            true => atun::start(&sh.lab.hosts()[0].kernel),
-            false => sh.run_source(Source::new("-", &line)).is_ok(),
+        let done = match line.strip_prefix("atun ") {
+            Some(protocol) => atun::start(&sh.lab.hosts()[0].kernel, protocol),
+            None => sh.run_source(Source::new("-", &line)).is_ok(),
         };
         println!("status {}", i32::from(!done));
     }

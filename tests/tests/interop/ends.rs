@@ -89,6 +89,8 @@ impl Ends {
             "dumpcap",
             "-q",
             "-P",
+            "-B",
+            "64",
             "-i",
             "tun0",
             "-w",
@@ -215,6 +217,8 @@ impl Ends {
         self.wire.interrupt();
         let (ok, captured) = self.wire.finish();
         assert!(ok, "dumpcap: {captured:?}");
+        let complete = captured.iter().any(|l| l.contains("/0 (pcap:0/dumpcap:0/"));
+        assert!(complete, "the capture has holes: {captured:?}");
         let counters = self.shell.ok("netstat -s; exits; show drops");
         let file = self.capture.to_str().expect("a name that is text");
         // The datagrams are there bare and in the tunnel: no streams are put together.

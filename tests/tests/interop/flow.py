@@ -8,13 +8,14 @@ flow.py refused ADDRESS PORT                 a datagram to a closed port: who sa
 import hashlib, random, socket, sys, time
 
 what, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+SO_RCVBUFFORCE = 33  # beyond net.core.rmem_max, for a privileged user
 count = int(sys.argv[4]) if len(sys.argv) > 4 else 0
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
 digest, n = hashlib.sha256(), 0
 
 if what == "udp-in":
     s = socket.socket(family, socket.SOCK_DGRAM)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
     s.bind((address, port))
     s.settimeout(20)
     print("listening", flush=True)

@@ -96,6 +96,8 @@ pub(crate) struct Conn {
     pub ends: Option<(End, End)>,
     /// What was heard of it that will have been the reason if it ends.
     pub why: Option<Errno>,
+    /// The peer has released it.
+    pub fin: bool,
     /// When the peer was heard last, or the stream began to wait for it.
     pub heard: Duration,
     /// An answer of the peer is due.
@@ -118,6 +120,7 @@ impl Conn {
             sock: None,
             ends: None,
             why: None,
+            fin: false,
             heard: Duration::ZERO,
             waiting: false,
             listening: Vec::new(),

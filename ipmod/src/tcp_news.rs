@@ -182,12 +182,14 @@ fn connected<M: OnStack>(q: &mut Queue<'_, M>, i: usize) {
     let e = &mut q.shared().tcp;
     let s = e.tcp(h);
     let (open, drained, room) = (s.is_open(), !s.can_recv(), s.can_send());
-    let heard_all = drained
-        && matches!(
-            s.state(),
-            State::CloseWait | State::LastAck | State::Closing | State::TimeWait
-        );
+    let released = matches!(
+        s.state(),
+        State::CloseWait | State::LastAck | State::Closing | State::TimeWait
+    );
     let c = &mut e.conns[i];
+    c.fin |= released;
+    // When both have released the socket closes, whether all has been read or not.
+    let heard_all = drained && (released || (c.fin && c.why.is_none()));
     match c.state {
         state::DATA_XFER if heard_all => {
             c.state = state::WREQ_ORDREL;

@@ -168,7 +168,8 @@ fn connect(q: &mut Queue<'_, Tcp>, i: usize, dest: &[u8]) -> Msg {
         return refuse(Tli::BADADDR, None);
     };
     let c = &mut e.conns[i];
-    (c.sock, c.ends, c.why, c.state) = (Some(h), Some((from, to)), None, state::WCON_CREQ);
+    (c.sock, c.ends, c.state) = (Some(h), Some((from, to)), state::WCON_CREQ);
+    (c.why, c.fin) = (None, false);
     tpi::ok_ack(tpi::T_CONN_REQ)
 }
 
@@ -228,7 +229,8 @@ fn accept(q: &mut Queue<'_, Tcp>, prim: u32, acceptor: u32, seq: u32) -> Msg {
         e.part(h, false);
     }
     let c = &mut e.conns[a];
-    (c.sock, c.why, c.heard, c.state) = (Some(h), None, now, state::DATA_XFER);
+    (c.sock, c.state) = (Some(h), state::DATA_XFER);
+    (c.why, c.fin, c.heard) = (None, false, now);
     c.ends = ends;
     c.options = options;
     if a == l {

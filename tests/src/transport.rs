@@ -217,7 +217,8 @@ impl<'a> Endpoint<'a> {
         loop {
             let got = self.next();
             if let Some(ctl) = got.ctl {
-                assert_eq!(words(&ctl)[0], T_ORDREL_IND, "{} bytes", all.len());
+                let w = words(&ctl);
+                assert_eq!(w[0], T_ORDREL_IND, "{w:?} after {} bytes", all.len());
                 return all;
             }
             all.extend(got.data.unwrap_or_default());

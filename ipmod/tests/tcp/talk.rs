@@ -97,6 +97,36 @@ fn segments_on_the_loopback_are_large() {
     assert!(carry(&pair, &client, &server, &data) == data);
 }
 
+/// tihdr(7P): T_ORDREL_IND comes behind the last byte, though both sides have released and all
+/// is acknowledged while the reader had yet to read.
+#[test]
+fn both_release_before_all_is_read() {
+    let pair = Pair::new();
+    let (a, b, _listener) = pair.connected();
+    let data = content(36_000); // what a head and a receive buffer hold
+    let mut sent = 0;
+    while sent < data.len() {
+        sent += a.p.write(a.fd, &data[sent..]).unwrap_or(0);
+        pair.settle();
+    }
+    for t in [&a, &b] {
+        t.send(&bytes(&[T_ORDREL_REQ]));
+        pair.wait(Duration::from_secs(30));
+    }
+    assert_eq!(a.next(), [T_ORDREL_IND]);
+    let mut got = Vec::new();
+    let mut next = || {
+        pair.settle();
+        b.got().ok()
+    };
+    let end = std::iter::from_fn(&mut next).find_map(|m| {
+        got.extend(m.data.unwrap_or_default());
+        m.ctl.map(|c| words(&c))
+    });
+    assert!(got == data, "{} of {} bytes", got.len(), data.len());
+    assert_eq!(end, Some(vec![T_ORDREL_IND]));
+}
+
 /// RFC 1122 4.2.2.16, 4.2.2.17: a reader that does not read stops the writer; and when it
 /// reads, what it then has to say gets through although the wire loses a tenth.
 #[test]

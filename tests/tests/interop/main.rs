@@ -99,7 +99,7 @@ const KINDS: &[Kind] = &[
         overhead: 24,
         near: "10.1.0.1",
         far: "10.2.0.1",
-        tests: v4::TESTS,
+        tests: v4::BARE_TESTS,
     },
     Kind {
         name: "sit",

@@ -30,8 +30,8 @@ pub const GRE_TESTS: &[(&str, Test)] = &[
 fn ping_of_several_sizes(e: &mut Ends) {
     configured_mtu(e);
     for size in [0, 56, 999, 1232, 1428, 1432, 4000] {
-        e.ping(&format!("-c 3 -s {size}"));
-        e.ping_back(&format!("-c 3 -s {size}"));
+        e.ping(3, &format!("-s {size}"));
+        e.ping_back(3, &format!("-s {size}"));
     }
 }
 
@@ -39,13 +39,13 @@ fn ping_of_several_sizes(e: &mut Ends) {
 /// compares the headers.
 fn tos_and_congestion(e: &mut Ends) {
     for tos in [0x01, 0x02, 0x03, 0xb8, 0xbb] {
-        e.ping(&format!("-c 2 -Q {tos}"));
-        e.ping_back(&format!("-c 2 -Q {tos}"));
+        e.ping(2, &format!("-Q {tos}"));
+        e.ping_back(2, &format!("-Q {tos}"));
     }
     // Linux's are marked on their way: the mark comes out with those that know of it.
     e.guest.ok("tc qdisc add dev eth0 root netem loss 100% ecn");
     for tos in [0x01, 0x02, 0xba] {
-        e.ping_back(&format!("-c 2 -Q {tos}"));
+        e.ping_back(2, &format!("-Q {tos}"));
         e.marked += 2;
     }
     e.guest.ok("tc qdisc del dev eth0 root");
@@ -73,7 +73,7 @@ fn path_mtu(e: &mut Ends) {
     e.refused(&format!("{too_big} {far}"), "message too long, mtu: 1280");
     e.linux.ok("ip -6 route flush cache");
     e.refused(&format!("{too_big} {far}"), &told);
-    e.ping(&format!("-c 2 {fits}"));
+    e.ping(2, fits);
     e.linux.ok("ip -6 route flush cache");
     e.flow("tcp", 300);
 
@@ -84,7 +84,7 @@ fn path_mtu(e: &mut Ends) {
     let (_, first) = e.guest.run(&format!("ping -c 1 -W 1 {back}"));
     assert!(first.contains(" 100% packet loss"), "{first}");
     e.refused_back(&back, "mtu");
-    e.ping_back(&format!("-c 2 {fits}"));
+    e.ping_back(2, fits);
     e.flow_back("tcp", 300);
 }
 
@@ -111,8 +111,8 @@ fn fragments(e: &mut Ends) {
         !ok && first.contains(" 100% packet loss, time 0ms"),
         "{first}"
     );
-    e.ping("-c 3 -s 1232");
-    e.ping_back("-c 3 -s 1232");
+    e.ping(3, "-s 1232");
+    e.ping_back(3, "-s 1232");
     e.flow("udp", 500);
 }
 
@@ -145,7 +145,7 @@ fn errors_outside(e: &mut Ends) {
     e.ttls = &["64", "1"];
     e.refused(e.kind.far, &told);
     e.shell.ok("exits set theirs ttl 64");
-    e.ping_back("-c 2");
+    e.ping_back(2, "");
 }
 
 /// What an administrator gives the route, so that the first datagram fits.

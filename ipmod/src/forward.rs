@@ -65,6 +65,25 @@ pub fn forward<M: OnStack>(
     output::send(q, out, next, mp);
 }
 
+/// Forwards a broadcast of another link: it goes no further there than `ip_broadcast_ttl` says.
+#[cold]
+pub(crate) fn directed_broadcast<M: OnStack>(
+    q: &mut Queue<'_, M>,
+    ill: u32,
+    h: &Header,
+    id: IreId,
+    mut mp: Msg,
+) {
+    // One that has no hop left is refused below, as any other.
+    if h.ttl > 1 {
+        let ttl = q.shared().params.broadcast_ttl.saturating_add(1);
+        let b = mp.rd_mut();
+        b[8] = ttl;
+        wire::fill_checksum(b, h.ihl);
+    }
+    forward(q, ill, h, id, mp, false);
+}
+
 /// Larger than the way out takes: in pieces, or refused.
 #[cold]
 fn too_big<M: OnStack>(

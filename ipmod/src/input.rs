@@ -61,7 +61,9 @@ pub fn ip_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mut mp: Msg, group: 
             if limited || on == ill {
                 deliver::deliver(q, ill, &h, mp, true);
             } else if s.params.directed_broadcasts {
-                forward::forward(q, ill, &h, id, mp, false);
+                let copy = mp.copymsg();
+                deliver::deliver(q, ill, &h, copy, true);
+                forward::directed_broadcast(q, ill, &h, id, mp);
             } else {
                 // RFC 2644: off by default.
                 s.mib.forw_prohibits += 1;

@@ -52,6 +52,7 @@ const PARAMS: &[Param] = params! {
     "ip_ignore_redirect" 0..=1 params.ignore_redirect: bool;
     "ip_ire_redirect_interval" 60000..=999999999 params.redirect_interval: ms;
     "ip_def_ttl" 1..=255 params.def_ttl: u8;
+    "ip_broadcast_ttl" 1..=255 params.broadcast_ttl: u8;
     "ip_path_mtu_discovery" 0..=1 path_mtu.discovery: bool;
     "ip_ire_pathmtu_interval" 5000..=999999999 path_mtu.interval: ms;
     "ip_ire_arp_interval" 60000..=999999999 params.arp_interval: ms;

@@ -52,6 +52,8 @@ pub struct Params {
     pub def_ttl: u8,
     /// `ip_respond_to_echo_broadcast`.
     pub echo_broadcast: bool,
+    /// `ip_broadcast_ttl`.
+    pub broadcast_ttl: u8,
     /// `ip_forward_directed_broadcasts`.
     pub directed_broadcasts: bool,
     /// `ip_forward_src_routed`.
@@ -80,6 +82,7 @@ impl Default for Params {
             forwarding: true,
             def_ttl: 255,
             echo_broadcast: true,
+            broadcast_ttl: 1,
             directed_broadcasts: false,
             forward_src_routed: true,
             timestamp: true,

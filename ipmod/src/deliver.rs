@@ -40,6 +40,10 @@ fn piece<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mp: Msg, group: bool) {
     s.mib.reasm_fails += std::mem::take(&mut s.reassembly.pruned);
     match got {
         Outcome::Kept => arm(q, ill),
+        Outcome::Twice(mp) => {
+            q.shared().mib.reasm_duplicates += 1;
+            q.discard(mp, "fragment twice");
+        }
         Outcome::Dropped(mp, why) => {
             q.shared().mib.reasm_fails += 1;
             q.discard(mp, why);

@@ -12,7 +12,7 @@
 
 use streams::prelude::*;
 
-use crate::ill::{Dl, IP_MIN_MTU, iff};
+use crate::ill::{Dl, IP_MIN_MTU, Ill, iff};
 use crate::ire::{Ire, IreKind, RTF_BLACKHOLE, RTF_GATEWAY, RTF_HOST, RTF_REJECT, RTF_UP};
 use crate::module::{Ip, OnStack, bring_up_at, name_ill};
 use crate::stack::Stack;
@@ -339,7 +339,7 @@ fn interface<M: OnStack>(q: &mut Queue<'_, M>, cmd: i32, data: &[u8]) -> Result<
         i.flags & iff::LOOPBACK != 0,
     );
     // What changes while the interface is up takes its routes down and up again.
-    let mut change: Box<dyn FnOnce(&mut crate::ill::Ill)> = match cmd {
+    let mut change: Box<dyn FnOnce(&mut Ill)> = match cmd {
         SIOCSIFADDR => {
             let a = addr()?;
             let m = if mask == 0 { class_mask(a) } else { mask };
@@ -396,7 +396,13 @@ fn interface<M: OnStack>(q: &mut Queue<'_, M>, cmd: i32, data: &[u8]) -> Result<
             let ids = [id(16), id(20)];
             Box::new(move |i| i.muxid = ids)
         }
-        SIOCSIFFLAGS => return set_flags(s, at, word as u16),
+        SIOCSIFFLAGS => {
+            let done = set_flags(s, at, word as u16)?;
+            if !up && q.shared().ill(at).is_some_and(Ill::is_up) {
+                resolve::announce(q, at); // up again
+            }
+            return Ok(done);
+        }
         _ => return Err(Errno::EINVAL),
     };
     let rebuild = up && !matches!(cmd, SIOCSIFMETRIC | SIOCSIFMUXID);
@@ -503,7 +509,7 @@ fn route(s: &mut Stack, add: bool, b: &[u8]) -> Result<(), Errno> {
     let reject = flags & (RTF_REJECT | RTF_BLACKHOLE);
     let (ill, gateway, kind, src) = match via.kind {
         IreKind::Local | IreKind::Loopback => {
-            let up = |i: &crate::ill::Ill| i.is_up() && i.addr == gw;
+            let up = |i: &Ill| i.is_up() && i.addr == gw;
             let at = s
                 .ills
                 .iter()

@@ -46,6 +46,8 @@ mib! {
     reasm_oks "ipReasmOKs";
     /// Datagrams given up.
     reasm_fails "ipReasmFails";
+    /// Fragments that were there already.
+    reasm_duplicates "ipReasmDuplicates";
     /// Datagrams cut into fragments.
     frag_oks "ipFragOKs";
     /// Datagrams that could not be cut.

@@ -30,6 +30,9 @@ pub struct RawIp {
     options: Options,
 }
 
+/// What waits for a program to read it, bytes (`icmp_recv_hiwat`).
+const RECV_HIWAT: usize = 8192;
+
 impl Module for RawIp {
     type Shared = Stack;
     const INFO: ModuleInfo = ModuleInfo::named(5704, "icmp").marks(8192, 1024);
@@ -37,8 +40,9 @@ impl Module for RawIp {
     const READ: QInit<Self> = QInit::put(|q, mp| q.putnext(mp));
     const WRITE: QInit<Self> = QInit::put(wput);
 
-    fn open(_: &mut Queue<'_, Self>, how: &mut Open) -> Result<Self, Errno> {
+    fn open(q: &mut Queue<'_, Self>, how: &mut Open) -> Result<Self, Errno> {
         how.require_device()?;
+        tpi::head_room(q, RECV_HIWAT);
         Ok(RawIp {
             state: state::UNBND,
             addr: 0,

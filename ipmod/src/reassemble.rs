@@ -46,6 +46,8 @@ pub enum Outcome {
     Kept,
     /// It was the last that was missing: the datagram.
     Whole(Msg),
+    /// It is there already: RFC 791 would have it overwrite the same bytes with the same.
+    Twice(Msg),
     /// It is refused, and why.
     Dropped(Msg, &'static str),
 }
@@ -175,7 +177,7 @@ impl Reassembly {
         let at = p.pieces.partition_point(|x| x.start < start);
         match p.fits(at, start, end, more) {
             Fit::New => {}
-            Fit::Duplicate => return Outcome::Dropped(mp, "fragment twice"),
+            Fit::Duplicate => return Outcome::Twice(mp),
             Fit::Conflict => {
                 self.forget(key);
                 return Outcome::Dropped(mp, "fragments overlap");
@@ -381,6 +383,7 @@ mod tests {
         match o {
             Outcome::Kept => "kept".into(),
             Outcome::Whole(m) => format!("whole {}", m.msgsize() - HEADER),
+            Outcome::Twice(_) => "fragment twice".into(),
             Outcome::Dropped(_, why) => why.into(),
         }
     }

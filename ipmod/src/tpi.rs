@@ -440,3 +440,12 @@ pub fn bind_req(addr: &[u8]) -> Vec<u8> {
     )
     .to_vec()
 }
+/// At open: so many bytes wait at the stream head before a datagram is dropped.
+pub(crate) fn head_room<M: Module>(q: &mut Queue<'_, M>, bytes: usize) {
+    let opts = StrOptions {
+        hiwat: Some(bytes),
+        ..StrOptions::default()
+    };
+    q.rd()
+        .putnext(Msg::control(MsgType::SetOpts, Ctl::SetOpts(opts)));
+}

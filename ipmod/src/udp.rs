@@ -39,6 +39,9 @@ pub struct Udp {
     privileged: bool,
 }
 
+/// What waits for a program to read it, bytes (`udp_recv_hiwat`).
+const RECV_HIWAT: usize = 57344;
+
 impl Module for Udp {
     type Shared = Stack;
     const INFO: ModuleInfo = ModuleInfo::named(5607, "udp").marks(32768, 4096);
@@ -48,8 +51,9 @@ impl Module for Udp {
     const MUX: Option<(QInit<Self>, QInit<Self>)> =
         Some((QInit::put(lrput), QInit::put(|q, mp| q.freemsg(mp))));
 
-    fn open(_: &mut Queue<'_, Self>, how: &mut Open) -> Result<Self, Errno> {
+    fn open(q: &mut Queue<'_, Self>, how: &mut Open) -> Result<Self, Errno> {
         how.require_device()?;
+        tpi::head_room(q, RECV_HIWAT);
         Ok(Udp {
             state: state::UNBND,
             addr: 0,

@@ -1,124 +1,53 @@
-//! /dev/tcp and the TCP of this machine's own kernel, across a TAP device: connections both
-//! ways, a megabyte each way at once, orderly release from either end, refusal, resets, twenty
-//! connections at once; and a ping over /dev/icmp.
-//! tihdr(7P), tcp(7P), RFC 793.
+//! /dev/tcp and the TCP of this machine's own kernel, across a TAP, a TUN and a packet socket on
+//! a veth: connections both ways, a megabyte each way at once, orderly release from either end,
+//! refusal, resets, twenty connections at once; and a ping over /dev/icmp.
 //!
-//! ```text
-//!   [namespace]  std::net ─ kernel 192.0.2.1 ─ tap0 ══ le0 192.0.2.2 ─ ip ─ /dev/tcp
-//! ```
-//!
-//! The namespace is the test's own: it runs itself again inside, which is `inside` below.
-//! What the machine forbids is SKIPPED, with the reason.
+//! Spec: tihdr(7P), tcp(7P), RFC 793; icmp(7P).
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream};
-use std::process::{Command, ExitCode};
+use std::net::{Shutdown, SocketAddrV4, TcpListener, TcpStream};
+use std::process::ExitCode;
 use std::thread;
 
-use dlpi::Links;
-use dlpi::link::Link;
-use dlpi::link::tap::Tap;
-use dlpi::link::tun::TunOptions;
-use ipmod::{plumb, tpi};
-use libtest_mimic::{Arguments, Failed, Trial};
-use streams::{Cred, Kernel, Process, Sys, oflag};
-use vtunl_tests::netns::{As, Lab, Skip};
+use ipmod::tpi;
+use streams::{Sys, oflag};
+use vtunl_tests::linux::{self, CLOSED, Case, Host, LINUX, MEDIA, OURS, PORT, Side};
 use vtunl_tests::packets::checksum;
 use vtunl_tests::transport::{
     Endpoint, PATIENCE, T_CONN_CON, T_DISCON_IND, bytes, sockaddr, words,
 };
 
-const LINUX: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const OURS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-const PORT: u16 = 7000;
-const CLOSED: u16 = 7001;
 const SIZE: u32 = 1 << 20;
 /// ECONNREFUSED and ECONNRESET of Solaris.
 const ECONNREFUSED: u32 = 146;
 const ECONNRESET: u32 = 131;
 
-type Test = fn(&Process);
-
-const TESTS: &[(&str, Test)] = &[
-    ("our_client_their_listener", our_client_their_listener),
-    ("their_client_our_listener", their_client_our_listener),
-    ("they_release_first", they_release_first),
-    ("refusal_both_ways", refusal_both_ways),
-    ("resets_both_ways", resets_both_ways),
-    ("our_close_loses_nothing", our_close_loses_nothing),
-    ("many_at_once", many_at_once),
+const CASES: &[Case] = &[
+    (
+        "our_client_their_listener",
+        MEDIA,
+        our_client_their_listener,
+    ),
+    (
+        "their_client_our_listener",
+        MEDIA,
+        their_client_our_listener,
+    ),
+    ("they_release_first", MEDIA, they_release_first),
+    ("refusal_both_ways", MEDIA, refusal_both_ways),
+    ("resets_both_ways", MEDIA, resets_both_ways),
+    ("our_close_loses_nothing", MEDIA, our_close_loses_nothing),
+    ("many_at_once", MEDIA, many_at_once),
     (
         "read_and_write_through_tirdwr",
+        MEDIA,
         read_and_write_through_tirdwr,
     ),
-    ("ping_over_dev_icmp", ping_over_dev_icmp),
+    ("ping_over_dev_icmp", MEDIA, ping_over_dev_icmp),
 ];
 
-/// The first argument that says: this is the process inside.
-const INSIDE: &str = "--inside";
-
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some(INSIDE) {
-        let name = args.next().unwrap_or_default();
-        let test = TESTS.iter().find(|t| t.0 == name).expect("a test").1;
-        inside(test);
-        return ExitCode::SUCCESS;
-    }
-    let args = Arguments::from_args();
-    let mut trials = Vec::new();
-    for (who, prefix) in [(As::Root, "root"), (As::User, "user")] {
-        let refused = Lab::new(who).err();
-        for (name, _) in TESTS {
-            let full = format!("{prefix}::{name}");
-            if let Some(Skip(why)) = &refused {
-                if !args.list {
-                    println!("SKIPPED {full}: {why}");
-                }
-                trials.push(Trial::test(full, || Ok(())).with_ignored_flag(true));
-                continue;
-            }
-            trials.push(Trial::test(full, move || outside(who, name)));
-        }
-    }
-    libtest_mimic::run(&args, trials).exit_code()
-}
-
-/// Makes the namespace and runs this program in it.
-fn outside(who: As, name: &str) -> Result<(), Failed> {
-    let mut lab = Lab::new(who).map_err(|Skip(why)| why)?;
-    let host = lab.host("linux").map_err(|Skip(why)| why)?;
-    let me = std::env::current_exe()?;
-    let me = me.to_str().ok_or("the program's name is not text")?;
-    let out = host.run(["timeout", "100", me, INSIDE, name])?;
-    if out.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&out.stderr);
-    Err(format!("{}\n{said}", out.status).into())
-}
-
-/// The emulated host on a TAP whose other end this machine's kernel has.
-fn inside(test: Test) {
-    let k = Kernel::new().expect("a kernel");
-    streams::register(&k).expect("names");
-    ipmod::register(&k).expect("names");
-    let tap = |_| {
-        let tap = Tap::open(&TunOptions::named("tap0"), None)?;
-        let set = ["addr", "add", "192.0.2.1/24", "dev", "tap0"];
-        let done = Command::new("ip").args(set).status()?;
-        if !done.success() {
-            return Err(io::Error::other("ip addr add"));
-        }
-        Ok(Box::new(tap) as Box<dyn Link>)
-    };
-    dlpi::register(&k, "le", Links::new(Box::new(tap))).expect("a name");
-    let p = k.process(Cred::ROOT);
-    let le0 = plumb::plumb(&p, "/dev/le", &[], 0).expect("plumb");
-    plumb::set_address(&p, &le0, OURS).expect("address");
-    plumb::set_netmask(&p, &le0, Ipv4Addr::new(255, 255, 255, 0)).expect("netmask");
-    plumb::up(&p, &le0).expect("up");
-    test(&p);
+    linux::main(CASES)
 }
 
 /// A megabyte that no shift leaves the same.
@@ -157,7 +86,8 @@ fn same(got: &[u8], want: &[u8]) {
 }
 
 /// T_CONN_REQ, T_CONN_CON, data, T_ORDREL_REQ; RFC 793 3.4, 3.5.
-fn our_client_their_listener(p: &Process) {
+fn our_client_their_listener(side: Side) {
+    let Host { p, .. } = &side.host();
     let (theirs, ours) = (content(1), content(2));
     let listener = TcpListener::bind((LINUX, PORT)).expect("listen");
     let say = theirs.clone();
@@ -174,7 +104,8 @@ fn our_client_their_listener(p: &Process) {
 }
 
 /// T_CONN_IND, T_CONN_RES, data, T_ORDREL_REQ; RFC 793 3.4, 3.5.
-fn their_client_our_listener(p: &Process) {
+fn their_client_our_listener(side: Side) {
+    let Host { p, .. } = &side.host();
     let (theirs, ours) = (content(3), content(4));
     let listener = Endpoint::tcp(p, PORT, 2);
     let say = theirs.clone();
@@ -187,7 +118,8 @@ fn their_client_our_listener(p: &Process) {
 
 /// The peer's FIN is T_ORDREL_IND, and what is written after it still arrives: tihdr(7P),
 /// TS_WREQ_ORDREL; RFC 793 3.5 case 2.
-fn they_release_first(p: &Process) {
+fn they_release_first(side: Side) {
+    let Host { p, .. } = &side.host();
     let (theirs, ours) = (content(5), content(6));
     let listener = Endpoint::tcp(p, PORT, 1);
     let say = theirs.clone();
@@ -208,7 +140,8 @@ fn they_release_first(p: &Process) {
 }
 
 /// RFC 793 3.4: a connection to a port that nobody has is reset.
-fn refusal_both_ways(p: &Process) {
+fn refusal_both_ways(side: Side) {
+    let Host { p, .. } = &side.host();
     let e = Endpoint::tcp(p, 0, 0);
     let said = e.connect(SocketAddrV4::new(LINUX, CLOSED));
     assert_eq!(said[..2], [T_DISCON_IND, ECONNREFUSED]);
@@ -218,7 +151,8 @@ fn refusal_both_ways(p: &Process) {
 
 /// RFC 793 3.4: T_DISCON_REQ resets; a reset that is heard is T_DISCON_IND. (This machine
 /// resets when it closes what it has not read all of: RFC 1122 4.2.2.13.)
-fn resets_both_ways(p: &Process) {
+fn resets_both_ways(side: Side) {
+    let Host { p, .. } = &side.host();
     let listener = TcpListener::bind((LINUX, PORT)).expect("listen");
     let connect = || {
         let e = Endpoint::tcp(p, 0, 0);
@@ -244,7 +178,8 @@ fn resets_both_ways(p: &Process) {
 
 /// RFC 793 3.9 CLOSE: a stream that is closed behind its last write loses nothing, though it
 /// was the only one.
-fn our_close_loses_nothing(p: &Process) {
+fn our_close_loses_nothing(side: Side) {
+    let Host { p, .. } = &side.host();
     let ours = content(7);
     let listener = TcpListener::bind((LINUX, PORT)).expect("listen");
     let linux = thread::spawn(move || {
@@ -259,7 +194,8 @@ fn our_close_loses_nothing(p: &Process) {
 }
 
 /// Twenty connections to one listener, each with its own content; none gets another's.
-fn many_at_once(p: &Process) {
+fn many_at_once(side: Side) {
+    let Host { p, .. } = &side.host();
     const MANY: u32 = 20;
     let listener = Endpoint::tcp(p, PORT, 16);
     let clients: Vec<_> = (0..MANY)
@@ -290,7 +226,8 @@ fn many_at_once(p: &Process) {
 }
 
 /// tirdwr(7M): a program that knows read and write alone.
-fn read_and_write_through_tirdwr(p: &Process) {
+fn read_and_write_through_tirdwr(side: Side) {
+    let Host { p, .. } = &side.host();
     let listener = TcpListener::bind((LINUX, PORT)).expect("listen");
     let linux = thread::spawn(move || {
         let (mut s, _) = listener.accept().expect("accept");
@@ -317,7 +254,8 @@ fn read_and_write_through_tirdwr(p: &Process) {
 }
 
 /// icmp(7P): this machine answers an echo request, and we hear it with its header.
-fn ping_over_dev_icmp(p: &Process) {
+fn ping_over_dev_icmp(side: Side) {
+    let Host { p, .. } = &side.host();
     for size in [0, 56, 1472, 1473, 8000, 65_507] {
         let fd = p.open("/dev/icmp", oflag::O_RDWR).expect("open");
         let e = Endpoint::over(p, fd);

@@ -68,7 +68,7 @@ use streams::{Errno, Kernel};
 /// # Errors
 /// EEXIST: one of the names is taken.
 pub fn register(kernel: &Kernel) -> Result<(), Errno> {
-    kernel.add_drv::<Ip>()?;
+    kernel.add_drv_with::<Ip>("ip", Stack::seeded(kernel.random_seed()))?;
     kernel.add_mod::<Ip>()?;
     kernel.add_mod_sharing::<Arp>("arp", "ip")?;
     kernel.add_drv_sharing::<Tcp>("tcp", "ip")?;

@@ -185,6 +185,14 @@ impl Default for Stack {
 }
 
 impl Stack {
+    /// A stack whose TCP draws its initial sequence numbers from this.
+    pub fn seeded(seed: u64) -> Stack {
+        Stack {
+            tcp: crate::tcp_engine::Engine::seeded(seed),
+            ..Stack::default()
+        }
+    }
+
     /// The route to an address; the answer is remembered (Solaris's IRE_CACHE).
     #[inline]
     pub fn route(&mut self, dst: u32) -> Option<IreId> {

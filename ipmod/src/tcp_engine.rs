@@ -10,8 +10,9 @@
 //! Kept: segments fit the MTU of the route to the peer, as it is when the connection is
 //! made (tcp_news.rs writes it into the SYNs of both sides).
 //! Differs: segments are sent without DF; IP fragments them if the path has become narrow.
-//! Initial sequence numbers are the same in every run, so that a run can be repeated; RFC 6528
-//! wants them hard to guess.
+//! Initial sequence numbers are drawn one after the other from the kernel's random seed: other
+//! ones in each run, under a clock set by hand the same. RFC 6528 wants a hash of the ends and a
+//! secret instead; the library has its generator inside.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -172,8 +173,16 @@ pub(crate) fn end(e: IpEndpoint) -> End {
 
 impl Default for Engine {
     fn default() -> Engine {
+        Engine::seeded(0)
+    }
+}
+
+impl Engine {
+    /// Without connections; `seed` is what initial sequence numbers are drawn from.
+    pub fn seeded(seed: u64) -> Engine {
         let mut phy = Phy::default();
-        let config = Config::new(HardwareAddress::Ip);
+        let mut config = Config::new(HardwareAddress::Ip);
+        config.random_seed = seed;
         let mut iface = Interface::new(config, &mut phy, Instant::ZERO);
         // IP has judged already which addresses are ours: any is taken here (192.0.0.8 is
         // the dummy address of RFC 7600, never sent).

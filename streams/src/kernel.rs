@@ -7,6 +7,7 @@
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
@@ -485,6 +486,15 @@ impl Kernel {
     /// Time since the kernel was made.
     pub fn now(&self) -> Duration {
         self.env.now()
+    }
+    /// A number that a module's random choices may start from: the same in every run under a
+    /// clock set by hand ([`Config::seed`]), else one that nobody can guess.
+    pub fn random_seed(&self) -> u64 {
+        if self.env.clock.is_manual() {
+            return self.env.seed();
+        }
+        // The standard library's keys are random for each process, and differ each time.
+        RandomState::new().hash_one(self.env.seed())
     }
     /// Does one round of what is ready: interrupts, due timers, one service procedure in
     /// each domain. False if there was nothing to do.

@@ -14,7 +14,7 @@
 
 use std::io;
 use std::net::SocketAddrV4;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use ipmod::raw_options::IP_HDRINCL;
@@ -35,6 +35,7 @@ const SOL_SOCKET: u32 = 0xffff;
 const CASES: &[Case] = &[
     ("datagrams_of_every_size", MEDIA, datagrams_of_every_size),
     ("a_closed_port_either_way", MEDIA, a_closed_port_either_way),
+    ("pings_of_every_size", MEDIA, pings_of_every_size),
     ("traceroute", MEDIA, traceroute),
     ("path_mtu_discovery", MEDIA, path_mtu_discovery),
 ];
@@ -91,6 +92,22 @@ fn a_closed_port_either_way(side: Side) {
         ours.send_to(SocketAddrV4::new(host, CLOSED), b"anybody?");
         let w = ours.next_words();
         assert_eq!((w[0], w[5]), (T_UDERROR_IND, ECONNREFUSED), "{host}");
+    }
+}
+
+/// RFC 1122 3.2.2.6: we answer ping(8) from no byte to the largest, and it finds its bytes
+/// unchanged; Linux counts an answer each.
+fn pings_of_every_size(side: Side) {
+    let _host = side.host();
+    for size in [0, 1, 56, 1472, 1473, 2960, 9000, 32768, 65507] {
+        let before = snmp("Icmp:", "InEchoReps");
+        let ping = format!("-n -c 1 -W 10 -p a55a3c -s {size} {OURS}");
+        let done = Command::new("ping").args(ping.split(' ')).output();
+        let done = done.expect("ping");
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success(), "{size}: {said}");
+        assert!(!said.contains("wrong data"), "{size}: {said}");
+        assert_eq!(snmp("Icmp:", "InEchoReps"), before + 1, "{size}");
     }
 }
 

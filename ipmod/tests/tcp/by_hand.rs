@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
+use dlpi::link::fault::Faults;
 use ipmod::{tpi, wire};
-use streams::{Sys, oflag};
+use streams::{Config, Sys, oflag};
 
 use crate::hosts::*;
 
@@ -185,5 +186,72 @@ fn malformed_options() {
         let (a, mut b) = connecting(&pair);
         b.accepts(options);
         assert!(matches!(a.next()[..], [] | [T_CONN_CON, ..]));
+    }
+}
+
+/// RFC 6528: initial sequence numbers are other ones for each connection and each run; the
+/// seed of a run that is to be repeated repeats them.
+#[test]
+fn initial_sequence_numbers() {
+    let of = |seed| {
+        let pair = Pair::made(Faults::default(), Config::seeded(seed));
+        let hand = Hand::new(&pair);
+        let next = |_| {
+            let a = pair.a.bound(0, 0);
+            a.connect(B, PORT);
+            let (syn, _) = hand.hears().expect("a SYN");
+            wire::be32(&syn, 4)
+        };
+        (0..4).map(next).collect::<Vec<_>>()
+    };
+    let (one, two) = (of(1), of(2));
+    assert_eq!(one, of(1));
+    let mut all = [one, two].concat();
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 8, "{all:?}");
+}
+
+/// The same without a seed and with the clock that runs: nobody can say which come.
+#[test]
+fn initial_sequence_numbers_differ_from_boot_to_boot() {
+    let of = || streams::Kernel::new().expect("a kernel").random_seed();
+    assert_ne!(of(), of());
+}
+
+/// RFC 1122 4.2.3.6, tcp(7P): SO_KEEPALIVE asks a peer that has been silent for two hours,
+/// keeps the connection while it answers, and gives it up when it no longer does. Without the
+/// option nobody is asked.
+#[test]
+fn a_silent_peer_is_asked() {
+    for keepalive in [false, true] {
+        let pair = Pair::new();
+        let mut hand = Hand::new(&pair);
+        let a = pair.a.bound(0, 0);
+        let set = tpi::optmgmt_req(4, &[(0xffff, 8, keepalive.into())]);
+        assert_eq!(a.ask(&set)[0], 22); // T_OPTMGMT_ACK
+        a.connect(B, PORT);
+        hand.accepts(&[]);
+        while hand.hears().is_some() {}
+        while !a.next().is_empty() {}
+        for hours in 0..3 {
+            pair.wait(Duration::from_secs(7190));
+            assert_eq!(hand.hears(), None, "{hours}: too early");
+            pair.wait(Duration::from_secs(20));
+            let asked = hand.hears();
+            assert_eq!(asked.is_some(), keepalive);
+            if let Some((t, data)) = asked {
+                assert_eq!(wire::be32(&t, 4), hand.rcv - 1, "what is known already");
+                assert!(data.len() <= 1);
+                while hand.hears().is_some() {}
+                hand.says(ACK, 0, &[], &[]);
+                while hand.hears().is_some() {}
+            }
+            assert!(a.next().is_empty(), "{hours}: it is still there");
+        }
+        // It answers no more.
+        pair.wait(Duration::from_secs(7190 + 490));
+        let said = a.next();
+        assert_eq!(said.first().copied(), keepalive.then_some(23 - 10)); // T_DISCON_IND
     }
 }

@@ -52,8 +52,8 @@ pub struct Pair {
     pub b: Host,
 }
 
-fn host(n: u8, wire: &Wire, faults: Faults, addr: &str) -> Host {
-    let k = Kernel::with_config(Config::test()).expect("a kernel");
+fn host(n: u8, wire: &Wire, faults: Faults, addr: &str, config: Config) -> Host {
+    let k = Kernel::with_config(config).expect("a kernel");
     streams::register(&k).expect("names");
     ipmod::register(&k).expect("names");
     let wire = wire.clone();
@@ -76,14 +76,18 @@ impl Pair {
     }
     /// Each frame, either way, meets these faults.
     pub fn with(faults: Faults) -> Pair {
+        Pair::made(faults, Config::test())
+    }
+    /// A's and B's kernels are made so.
+    pub fn made(faults: Faults, config: Config) -> Pair {
         let wire = Wire::default();
         let other = Faults {
             seed: faults.seed + 1,
             ..faults
         };
         Pair {
-            a: host(1, &wire, faults, A),
-            b: host(2, &wire, other, B),
+            a: host(1, &wire, faults, A, config),
+            b: host(2, &wire, other, B, config),
         }
     }
     /// Runs both until neither has anything to do.

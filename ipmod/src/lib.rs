@@ -41,6 +41,7 @@ mod tcp_engine;
 mod tcp_news;
 pub mod tcp_options;
 mod tcp_request;
+mod tcp_segment;
 pub mod tpi;
 pub mod tpi_options;
 pub mod udp;

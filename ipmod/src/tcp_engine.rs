@@ -9,8 +9,8 @@
 //! included.
 //! Kept: segments fit the MTU of the route to the peer, as it is when the connection is
 //! made (tcp_news.rs writes it into the SYNs of both sides).
-//! Differs: segments are sent without DF; IP fragments them if the path has become narrow.
-//! Initial sequence numbers are drawn one after the other from the kernel's random seed: other
+//! Differs: the engine's segments keep their size when the path becomes narrow; tcp_segment.rs
+//! cuts them. Initial sequence numbers are drawn one after the other from the kernel's random seed: other
 //! ones in each run, under a clock set by hand the same. RFC 6528 wants a hash of the ends and a
 //! secret instead; the library has its generator inside.
 

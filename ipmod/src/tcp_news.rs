@@ -1,7 +1,7 @@
 //! What happens to connections: segments in and out, and what is said about it upwards.
 //!
 //! ```text
-//!   deliver.rs ─► segment ─► engine ─► output.rs      (MSS of a SYN: at most what the route
+//!   deliver.rs ─► segment ─► engine ─► tcp_segment.rs ─► output.rs      (MSS of a SYN: at most what the route
 //!                              │                       to the other end carries, either way)
 //!                              ▼ each stream's sockets
 //!   T_CONN_IND  T_CONN_CON  M_DATA  T_ORDREL_IND  T_DISCON_IND
@@ -21,8 +21,9 @@ use crate::output;
 use crate::stack::Stack;
 use crate::tcp::flush;
 use crate::tcp_engine::end;
+use crate::tcp_segment::{cut, too_long};
 use crate::tpi::{self, state};
-use crate::wire::{self, HEADER, Header, be16, be32, fold, proto, put16};
+use crate::wire::{self, HEADER, Header, IP_DF, be16, be32, fold, proto, put16};
 
 /// The timer of TCP, on the stream of an interface.
 pub(crate) const TIMER: u64 = 0x746370;
@@ -42,16 +43,15 @@ pub(crate) fn pump<M: OnStack>(q: &mut Queue<'_, M>) {
         let e = &mut q.shared().tcp;
         e.poll(now);
         while let Some(mut b) = q.shared().tcp.phy.tx.pop_front() {
-            let (src, dst, ttl) = (be32(&b, 12), be32(&b, 16), b[8]);
+            let dst = be32(&b, 16);
             let s = q.shared();
             clamp(s, dst, now, &mut b[HEADER..]);
-            let (own, peer) = ((src, be16(&b, HEADER)), (dst, be16(&b, HEADER + 2)));
-            let tos = s.tcp.tos_between(own, peer);
-            let mut mp = Msg::of(MsgType::Data, &b);
-            let head = wire::header(b.len(), proto::TCP, ttl, tos, 0, src, dst);
-            mp.adjmsg(HEADER as isize);
-            mp.prepend(HEADER, 64).copy_from_slice(&head);
-            output::ip_output(q, mp);
+            let mtu = route_mtu(s, dst, now);
+            if too_long(&b, mtu) {
+                cut(&b, mtu).for_each(|piece| send(q, &piece));
+            } else {
+                send(q, &b);
+            }
         }
         for i in 0..q.shared().tcp.conns.len() {
             indicated(q, i);
@@ -65,6 +65,22 @@ pub(crate) fn pump<M: OnStack>(q: &mut Queue<'_, M>) {
     }
     q.shared().tcp.busy = false;
     arm(q);
+}
+
+/// A segment, with the addresses and the TTL in front of it.
+fn send<M: OnStack>(q: &mut Queue<'_, M>, b: &[u8]) {
+    let (src, dst, ttl) = (be32(b, 12), be32(b, 16), b[8]);
+    let s = q.shared();
+    let (own, peer) = ((src, be16(b, HEADER)), (dst, be16(b, HEADER + 2)));
+    let tos = s.tcp.tos_between(own, peer);
+    let mut head = wire::header(b.len(), proto::TCP, ttl, tos, 0, src, dst);
+    if s.path_mtu.discovery {
+        put16(&mut head, 6, IP_DF); // RFC 1191 3
+    }
+    let mut mp = Msg::of(MsgType::Data, b);
+    mp.adjmsg(HEADER as isize);
+    mp.prepend(HEADER, 64).copy_from_slice(&head);
+    output::ip_output(q, mp);
 }
 
 /// Has the engine work again when it must.
@@ -275,11 +291,18 @@ pub(crate) fn tcp_input<M: OnStack>(q: &mut Queue<'_, M>, h: &Header, mp: Msg) {
     pump(q);
 }
 
+/// What goes to an address in one piece.
+fn route_mtu(s: &mut Stack, to: u32, now: std::time::Duration) -> usize {
+    let mtu = s.route(to).map_or(576, |id| s.ires.get(id).mtu);
+    match s.path_mtu.is_empty() {
+        true => mtu as usize,
+        false => mtu.min(s.path_mtu.get(to, now)) as usize,
+    }
+}
+
 /// What a segment to an address may carry: its route's MTU without the two headers.
 fn route_mss(s: &mut Stack, to: u32, now: std::time::Duration) -> u16 {
-    let mtu = s.route(to).map_or(576, |id| s.ires.get(id).mtu);
-    let mtu = mtu.min(s.path_mtu.get(to, now));
-    u16::try_from(mtu.saturating_sub(40))
+    u16::try_from(route_mtu(s, to, now).saturating_sub(40))
         .unwrap_or(u16::MAX)
         .max(28)
 }
@@ -320,10 +343,18 @@ pub(crate) fn icmp_error<M: OnStack>(q: &mut Queue<'_, M>, inner: &[u8], ty: u8,
     let ihl = usize::from(inner[0] & 0xf) * 4;
     let (sport, dport) = (be16(inner, ihl), be16(inner, ihl + 2));
     let (own, peer) = ((be32(inner, 12), sport), (be32(inner, 16), dport));
-    let e = &mut q.shared().tcp;
+    let now = q.now();
+    let s = q.shared();
+    let mss = route_mss(s, peer.0, now);
+    let e = &mut s.tcp;
     let Some(c) = e.between(own, peer) else {
         return;
     };
+    if (ty, code) == (3, 4) {
+        // pmtu.rs has learned it already; RFC 1191 6.4.
+        c.options.maxseg = c.options.maxseg.min(mss.into());
+        return;
+    }
     let hard = ty == 3 && matches!(code, 2 | 3) && c.state == state::WCON_CREQ;
     c.why = Some(match (ty, code) {
         _ if hard => Errno::ECONNREFUSED,

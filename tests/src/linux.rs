@@ -13,7 +13,7 @@
 //! reason.
 
 use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, UdpSocket};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,8 @@ use crate::transport::PATIENCE;
 pub const LINUX: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// The emulated host.
 pub const OURS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
-/// The host behind this machine's kernel; it sends every datagram to [`PORT`] back.
+/// The host behind this machine's kernel; it sends every datagram to [`PORT`] back, and what
+/// comes over a TCP connection to it.
 pub const FAR: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 /// Where datagrams go.
 pub const PORT: u16 = 7000;
@@ -136,9 +137,19 @@ fn outside(who: As, medium: &str, name: &str) -> Result<(), Failed> {
     Err(format!("{}\n{said}", out.status).into())
 }
 
-/// The host behind the router: every datagram goes back to where it came from.
+/// The host behind the router: all that comes goes back to where it came from.
 fn echo() -> ExitCode {
     let s = UdpSocket::bind((FAR, PORT)).expect("a socket");
+    let listener = TcpListener::bind((FAR, PORT)).expect("a listener");
+    std::thread::spawn(move || {
+        for mut c in listener.incoming().flatten() {
+            let Ok(mut out) = c.try_clone() else { continue };
+            std::thread::spawn(move || {
+                let _ = io::copy(&mut c, &mut out); // who waits for it says so
+                let _ = out.shutdown(Shutdown::Write);
+            });
+        }
+    });
     println!("listening");
     let mut b = vec![0; 65536];
     while let Ok((n, from)) = s.recv_from(&mut b) {

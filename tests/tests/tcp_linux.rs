@@ -9,9 +9,11 @@ use std::net::{Shutdown, SocketAddrV4, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::thread;
 
+use ipmod::tcp_options::{IPPROTO_TCP, TCP_MAXSEG};
 use ipmod::tpi;
+use ipmod::tpi_options::T_CURRENT;
 use streams::{Sys, oflag};
-use vtunl_tests::linux::{self, CLOSED, Case, Host, LINUX, MEDIA, OURS, PORT, Side};
+use vtunl_tests::linux::{self, CLOSED, Case, FAR, Host, LINUX, MEDIA, OURS, PORT, Side, ip, snmp};
 use vtunl_tests::packets::checksum;
 use vtunl_tests::transport::{
     Endpoint, PATIENCE, T_CONN_CON, T_DISCON_IND, bytes, sockaddr, words,
@@ -38,6 +40,7 @@ const CASES: &[Case] = &[
     ("resets_both_ways", MEDIA, resets_both_ways),
     ("our_close_loses_nothing", MEDIA, our_close_loses_nothing),
     ("many_at_once", MEDIA, many_at_once),
+    ("the_path_becomes_narrow", MEDIA, the_path_becomes_narrow),
     (
         "read_and_write_through_tirdwr",
         MEDIA,
@@ -223,6 +226,46 @@ fn many_at_once(side: Side) {
     for c in clients {
         c.join().expect("a client");
     }
+}
+
+/// RFC 1191 6.4: while data flow, a link behind Linux becomes narrow. Linux says so, once or a
+/// few times, and never fragments; the segments become smaller, and everything arrives.
+fn the_path_becomes_narrow(side: Side) {
+    let Host { p, .. } = &side.host();
+    let ours = content(8);
+    let e = Endpoint::tcp(p, 0, 0);
+    assert_eq!(e.connect(SocketAddrV4::new(FAR, PORT))[0], T_CONN_CON);
+    let maxseg = || {
+        e.ask(&tpi::optmgmt_req(
+            T_CURRENT,
+            &[(IPPROTO_TCP, TCP_MAXSEG, 0)],
+        ))[7]
+    };
+    assert_eq!(maxseg(), 1460);
+    let (first, rest) = ours.split_at(10_000);
+    e.write(first);
+    let mut heard = Vec::new();
+    while heard.len() < first.len() {
+        heard.extend(e.next().data.expect("data"));
+    }
+    ip("route add 198.51.100.2 dev v0 mtu lock 1000");
+    let fragments = snmp("Ip:", "FragCreates");
+    let said = snmp("Icmp:", "OutDestUnreachs");
+    thread::scope(|s| {
+        s.spawn(|| {
+            e.write(rest);
+            e.release();
+        });
+        heard.extend(e.read_to_end());
+    });
+    same(&heard, &ours);
+    assert_eq!(snmp("Ip:", "FragCreates"), fragments);
+    let said = snmp("Icmp:", "OutDestUnreachs") - said;
+    assert!((1..100).contains(&said), "said {said} times");
+    let other = Endpoint::tcp(p, 0, 0);
+    assert_eq!(other.connect(SocketAddrV4::new(FAR, PORT))[0], T_CONN_CON);
+    let req = tpi::optmgmt_req(T_CURRENT, &[(IPPROTO_TCP, TCP_MAXSEG, 0)]);
+    assert_eq!(other.ask(&req)[7], 960, "known from the start");
 }
 
 /// tirdwr(7M): a program that knows read and write alone.

@@ -293,7 +293,7 @@ impl Engine {
     }
 
     /// Forgets a stream: connections that nobody has accepted are reset, the one that it
-    /// has is released in order.
+    /// has is released in order, or reset if SO_LINGER says so.
     pub fn remove(&mut self, i: usize) {
         let c = self.conns.remove(i);
         self.stop_listening(c.listening);
@@ -301,7 +301,7 @@ impl Engine {
             self.part(h, true);
         }
         if let Some(h) = c.sock {
-            self.part(h, false);
+            self.part(h, c.options.aborts());
         }
     }
 

@@ -2,7 +2,9 @@
 //!
 //! Spec: tcp(7P), sys/socket.h, netinet/tcp.h; RFC 1122 4.2.3.5 (when a connection is given
 //! up), 4.2.3.6 (keep-alives).
-//! Absent: SO_LINGER, SO_OOBINLINE, the notification thresholds; buffers can't be sized.
+//! Kept: SO_LINGER with no time resets the connection at close. Differs: with a time, close does
+//! not wait; what is written goes out behind it, as without the option.
+//! Absent: SO_OOBINLINE, the notification thresholds; buffers can't be sized.
 
 use std::time::Duration;
 
@@ -24,6 +26,8 @@ pub const TCP_ABORT_THRESHOLD: u32 = 0x11;
 pub const TCP_CONN_ABORT_THRESHOLD: u32 = 0x13;
 /// A silent peer is asked whether it is there.
 pub const SO_KEEPALIVE: u32 = 8;
+/// struct linger: whether, and how many seconds, a close waits for what is written.
+pub const SO_LINGER: u32 = 0x80;
 /// Bytes of the send buffer; it only tells.
 pub const SO_SNDBUF: u32 = 0x1001;
 /// Bytes of the receive buffer; it only tells.
@@ -43,6 +47,8 @@ pub struct Options {
     pub nodelay: bool,
     /// SO_KEEPALIVE.
     pub keepalive: bool,
+    /// SO_LINGER: l_onoff, l_linger.
+    pub linger: (bool, u32),
     /// IP_TTL.
     pub ttl: u8,
     /// IP_TOS (RFC 1122 4.2.4.2).
@@ -60,6 +66,7 @@ impl Default for Options {
         Options {
             nodelay: false,
             keepalive: false,
+            linger: (false, 0),
             ttl: 64,
             tos: 0,
             abort: 480_000,      // tcp_ip_abort_interval
@@ -77,6 +84,11 @@ impl Options {
         s.set_keep_alive(self.keepalive.then_some(KEEPALIVE.into()));
     }
 
+    /// A close resets the connection.
+    pub(crate) fn aborts(&self) -> bool {
+        self.linger == (true, 0)
+    }
+
     /// How long a peer may say nothing: `waiting` for an answer of it, or not.
     pub(crate) fn patience(&self, making: bool, waiting: bool) -> Option<Duration> {
         let abort = Duration::from_millis(self.abort.into());
@@ -91,6 +103,7 @@ impl Options {
 impl tpi_options::Options for Options {
     const ALL: &'static [(u32, u32)] = &[
         (SOL_SOCKET, SO_KEEPALIVE),
+        (SOL_SOCKET, SO_LINGER),
         (SOL_SOCKET, SO_SNDBUF),
         (SOL_SOCKET, SO_RCVBUF),
         (SOL_SOCKET, SO_TYPE),
@@ -105,6 +118,7 @@ impl tpi_options::Options for Options {
     fn get(&self, level: u32, name: u32) -> Option<u32> {
         Some(match (level, name) {
             (SOL_SOCKET, SO_KEEPALIVE) => self.keepalive.into(),
+            (SOL_SOCKET, SO_LINGER) => self.linger.0.into(),
             (SOL_SOCKET, SO_SNDBUF | SO_RCVBUF) => BUFFER as u32,
             (SOL_SOCKET, SO_TYPE) => 2, // SOCK_STREAM of Solaris
             (IPPROTO_TCP, TCP_NODELAY) => self.nodelay.into(),
@@ -129,6 +143,18 @@ impl tpi_options::Options for Options {
             (IPPROTO_IP, IP_TTL) if (1..256).contains(&value) => self.ttl = value as u8,
             (IPPROTO_IP, IP_TOS) if value < 256 => self.tos = value as u8,
             _ if self.get(level, name).is_some() => return Err(Refused::Value),
+            _ => return Err(Refused::Unknown),
+        }
+        Ok(())
+    }
+
+    fn second(&self, level: u32, name: u32) -> Option<u32> {
+        ((level, name) == (SOL_SOCKET, SO_LINGER)).then_some(self.linger.1)
+    }
+
+    fn set_two(&mut self, level: u32, name: u32, value: [u32; 2]) -> Result<(), Refused> {
+        match (level, name) {
+            (SOL_SOCKET, SO_LINGER) => self.linger = (value[0] != 0, value[1]),
             _ => return Err(Refused::Unknown),
         }
         Ok(())

@@ -10,11 +10,12 @@
 //! ```
 //!
 //! Spec: tihdr(7P) T_SVR4_OPTMGMT_REQ and T_OPTMGMT_REQ, XTI (CAE C438) chapter 6,
-//! sys/tihdr.h, the reference's ip-tpi 4.1 to 4.5. Values are one word.
+//! sys/tihdr.h, the reference's ip-tpi 4.1 to 4.5. Values are one word, or two.
 //! Kept: the structures, flags and statuses; T_ALLOPT; an option that only tells: TACCES
 //! (SVR4), T_READONLY (XTI).
 //! Differs: SVR4's T_CHECK does not try a value, it tells the one there is.
 
+use smallvec::SmallVec;
 use streams::prelude::*;
 
 use crate::tpi::{self, Tli};
@@ -71,6 +72,17 @@ pub trait Options: Clone {
     /// # Errors
     /// Why it can't.
     fn set(&mut self, level: u32, name: u32, value: u32) -> Result<(), Refused>;
+    /// The second word of an option that has two, as SO_LINGER's structure.
+    fn second(&self, _level: u32, _name: u32) -> Option<u32> {
+        None
+    }
+    /// Sets one that has two.
+    ///
+    /// # Errors
+    /// Why it can't.
+    fn set_two(&mut self, _level: u32, _name: u32, _value: [u32; 2]) -> Result<(), Refused> {
+        Err(Refused::Unknown)
+    }
     /// What a fresh stream has.
     fn fresh(&self) -> Self;
 }
@@ -100,17 +112,35 @@ fn one<O: Options>(
     flags: u32,
     (level, name): (u32, u32),
     value: &[u8],
-) -> Result<u32, Refused> {
+) -> Result<Value, Refused> {
     match flags {
+        T_NEGOTIATE if o.second(level, name).is_some() => {
+            let two = value.first_chunk::<8>().ok_or(Refused::Value)?;
+            let [a, b, ..] = tpi::words(two);
+            o.set_two(level, name, [a, b])?;
+            told(o, level, name)
+        }
         T_NEGOTIATE => {
             let word = value.first_chunk().ok_or(Refused::Value)?;
             o.set(level, name, u32::from_ne_bytes(*word))?;
-            o.get(level, name)
+            told(o, level, name)
         }
-        T_DEFAULT => o.fresh().get(level, name),
-        _ => o.get(level, name),
+        T_DEFAULT => told(&o.fresh(), level, name),
+        _ => told(o, level, name),
     }
     .ok_or(Refused::Unknown)
+}
+
+/// One word or two.
+type Value = SmallVec<[u32; 2]>;
+
+fn told<O: Options>(o: &O, level: u32, name: u32) -> Option<Value> {
+    let first = o.get(level, name)?;
+    Some(
+        std::iter::once(first)
+            .chain(o.second(level, name))
+            .collect(),
+    )
 }
 
 fn put(out: &mut Vec<u8>, words: &[u32]) {
@@ -128,7 +158,8 @@ fn svr4<O: Options>(o: &mut O, mut rest: &[u8], flags: u32) -> Result<(Vec<u8>, 
             Refused::ReadOnly | Refused::Privilege => Tli::ACCES,
             _ => Tli::BADOPT,
         })?;
-        put(&mut out, &[level, name, 4, now]);
+        put(&mut out, &[level, name, 4 * now.len() as u32]);
+        put(&mut out, &now);
     }
     Ok((out, T_SUCCESS))
 }
@@ -152,7 +183,8 @@ fn xti<O: Options>(o: &mut O, mut rest: &[u8], flags: u32) -> Result<(Vec<u8>, u
         }
         for &(l, n) in O::ALL.iter().filter(|(l, _)| *l == level) {
             // T_NEGOTIATE of all of them: back to their defaults, where that can be.
-            let default = o.fresh().get(l, n).unwrap_or(0).to_ne_bytes();
+            let mut default = Vec::new();
+            put(&mut default, &told(&o.fresh(), l, n).unwrap_or_default());
             answer(o, flags, (l, n), &default, &mut out, &mut worst);
         }
     }
@@ -170,10 +202,11 @@ fn answer<O: Options>(
     let (status, now) = match one(o, flags, at, value) {
         Ok(now) => (T_SUCCESS, Some(now)),
         Err(Refused::Unknown) => (T_NOTSUPPORT, None),
-        Err(Refused::Value | Refused::Privilege) => (T_FAILURE, o.get(at.0, at.1)),
-        Err(Refused::ReadOnly) => (T_READONLY, o.get(at.0, at.1)),
+        Err(Refused::Value | Refused::Privilege) => (T_FAILURE, told(o, at.0, at.1)),
+        Err(Refused::ReadOnly) => (T_READONLY, told(o, at.0, at.1)),
     };
     *worst = status.max(*worst);
-    put(out, &[16 + 4 * now.is_some() as u32, at.0, at.1, status]);
-    put(out, now.as_slice());
+    let now = now.unwrap_or_default();
+    put(out, &[16 + 4 * now.len() as u32, at.0, at.1, status]);
+    put(out, &now);
 }

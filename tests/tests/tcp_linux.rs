@@ -9,9 +9,9 @@ use std::net::{Shutdown, SocketAddrV4, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::thread;
 
-use ipmod::tcp_options::{IPPROTO_TCP, TCP_MAXSEG};
+use ipmod::tcp_options::{IPPROTO_TCP, SO_LINGER, TCP_MAXSEG};
 use ipmod::tpi;
-use ipmod::tpi_options::T_CURRENT;
+use ipmod::tpi_options::{SOL_SOCKET, T_CURRENT, T_NEGOTIATE};
 use streams::{Sys, oflag};
 use vtunl_tests::linux::{self, CLOSED, Case, FAR, Host, LINUX, MEDIA, OURS, PORT, Side, ip, snmp};
 use vtunl_tests::packets::checksum;
@@ -19,6 +19,7 @@ use vtunl_tests::transport::{
     Endpoint, PATIENCE, T_CONN_CON, T_DISCON_IND, bytes, sockaddr, words,
 };
 
+const T_OPTMGMT_ACK: u32 = 22;
 const SIZE: u32 = 1 << 20;
 /// ECONNREFUSED and ECONNRESET of Solaris.
 const ECONNREFUSED: u32 = 146;
@@ -39,6 +40,7 @@ const CASES: &[Case] = &[
     ("refusal_both_ways", MEDIA, refusal_both_ways),
     ("resets_both_ways", MEDIA, resets_both_ways),
     ("our_close_loses_nothing", MEDIA, our_close_loses_nothing),
+    ("so_linger", MEDIA, so_linger),
     ("many_at_once", MEDIA, many_at_once),
     ("the_path_becomes_narrow", MEDIA, the_path_becomes_narrow),
     (
@@ -194,6 +196,33 @@ fn our_close_loses_nothing(side: Side) {
     e.write(&ours);
     drop(e);
     same(&linux.join().expect("linux"), &ours);
+}
+
+/// SO_LINGER with no time: a close is a reset. Switched off again, it is a release.
+fn so_linger(side: Side) {
+    let Host { p, .. } = &side.host();
+    let listener = TcpListener::bind((LINUX, PORT)).expect("listen");
+    for on in [1, 0] {
+        let e = Endpoint::tcp(p, 0, 0);
+        for on in [1, on] {
+            let linger = [SOL_SOCKET, SO_LINGER, 8, on, 0]; // level, name, length, value
+            let head = [tpi::T_SVR4_OPTMGMT_REQ, 20, 16, T_NEGOTIATE];
+            let ack = e.ask(&[bytes(&head), bytes(&linger)].concat());
+            assert_eq!((ack[0], &ack[4..9]), (T_OPTMGMT_ACK, &linger[..]));
+        }
+        assert_eq!(e.connect(SocketAddrV4::new(LINUX, PORT))[0], T_CONN_CON);
+        let (mut s, _) = listener.accept().expect("accept");
+        s.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        drop(e);
+        let heard = s.read(&mut [0; 9]);
+        match on {
+            1 => assert_eq!(
+                heard.expect_err("a reset").kind(),
+                io::ErrorKind::ConnectionReset
+            ),
+            _ => assert_eq!(heard.expect("a release"), 0),
+        }
+    }
 }
 
 /// Twenty connections to one listener, each with its own content; none gets another's.

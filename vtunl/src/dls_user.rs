@@ -150,8 +150,10 @@ fn answered(q: &mut Queue<'_, Vtunl>, asked: Asked, e: Errno) {
         // A link without multicast still has broadcasts.
         Asked::Promisc => finish(q, Ok(())),
         Asked::Attach | Asked::Bind => {
+            // What was refused is not configured.
             let v = q.ptr();
             v.role = Role::Module;
+            (v.address, v.mask, v.ppa) = (0, 0, 0);
             if asked == Asked::Bind {
                 ask(q, Asked::Detach, &Prim::DetachReq);
                 q.ptr().asked = Asked::Nothing; // its answer is of no interest

@@ -129,7 +129,7 @@ pub(crate) fn answer(q: &mut Queue<'_, Vtunl>, mp: Msg) {
             (Asked::TBind, _) => {
                 v.below = TS_UNBND;
                 v.role = Role::Module;
-                v.protocol = 0;
+                (v.protocol, v.address) = (0, 0);
                 let me = q.rd().qref();
                 q.shared().subscribers.retain(|(_, i)| *i != me);
                 finish(q, Err(error(tli, unix)));

@@ -9,13 +9,14 @@
 //! ```
 //!
 //! Looked at besides: rest, mtu, ptr, gw of ICMP's second word; quoted=BYTES behind ICMP's
-//! header; len. Checksums have to be right always.
+//! header; len. Checksums have to be right always. What a tunnel puts around and inside:
+//! inside.rs.
 
 use std::net::Ipv4Addr;
 
-use super::Wrong;
 use super::text::Tok;
-use crate::packets::{ICMP, Ip4, TCP, UDP, check, checksum, ip4, sums_right};
+use super::{Wrong, inside};
+use crate::packets::{ICMP, Ip4, TCP, UDP, checksum, ip4};
 
 /// What stands in a case.
 pub struct Fields<'a>(pub &'a [Tok]);
@@ -41,7 +42,7 @@ impl Fields<'_> {
             Some(t) => Err(format!("{key}={t} is no address")),
         }
     }
-    fn bytes(&self, key: &str) -> Result<Vec<u8>, Wrong> {
+    pub fn bytes(&self, key: &str) -> Result<Vec<u8>, Wrong> {
         match self.get(key) {
             None => Ok(Vec::new()),
             Some(Tok::Bytes(b)) => Ok(b.clone()),
@@ -69,6 +70,10 @@ impl Fields<'_> {
 
 /// The datagram that these fields describe.
 pub fn build(f: &Fields<'_>) -> Result<Vec<u8>, Wrong> {
+    let six = inside::under(f, "six_");
+    if !six.is_empty() && f.word("dst").is_none() {
+        return inside::ipv6(&Fields(&six));
+    }
     let (src, dst) = (f.addr("src")?, f.addr("dst")?);
     let any = Ipv4Addr::UNSPECIFIED;
     let mut d = ip4(src.unwrap_or(any), dst.ok_or("dst=ADDRESS")?);
@@ -88,7 +93,10 @@ pub fn build(f: &Fields<'_>) -> Result<Vec<u8>, Wrong> {
             let rest = f.addr("gw")?.map_or(rest, u32::from);
             d.icmp(ty as u8, code as u8, rest.to_be_bytes(), &data)
         }
-        _ => d.carrying(f.num("proto")?.unwrap_or(255) as u8, &data),
+        _ => match inside::payload(f)? {
+            Some((proto, carried)) => d.carrying(proto, &carried),
+            None => d.carrying(f.num("proto")?.unwrap_or(255) as u8, &data),
+        },
     };
     if let Some(p) = f.num("proto")? {
         d.proto = p as u8;
@@ -156,7 +164,10 @@ fn damage(f: &Fields<'_>, b: &mut Vec<u8>) -> Result<(), Wrong> {
 }
 
 /// What a datagram says of a field.
-fn field(b: &[u8], key: &str) -> Result<Tok, Wrong> {
+pub fn field(b: &[u8], key: &str) -> Result<Tok, Wrong> {
+    if let Some(tok) = inside::field(b, key)? {
+        return Ok(tok);
+    }
     let d = Ip4::parse(b)?;
     let num = |n: usize| Tok::Num(n as i64);
     let addr = |a: Ipv4Addr| Tok::word(a.to_string());
@@ -206,6 +217,9 @@ fn about(b: &[u8], key: &str) -> Result<Tok, Wrong> {
         Tok::word(a.map_or("none".to_owned(), |a| Ipv4Addr::from(a).to_string()))
     };
     let num = |at: usize| Tok::Num(b.get(at).copied().unwrap_or(0).into());
+    if let Some(key) = key.strip_prefix("in_") {
+        return about(inside::inner(b).unwrap_or(&[]), key);
+    }
     Ok(match key {
         "src" => addr(12),
         "dst" => addr(16),
@@ -217,7 +231,7 @@ fn about(b: &[u8], key: &str) -> Result<Tok, Wrong> {
 
 /// Each field that is expected, as it is here; checksums must be right.
 pub fn look(b: &[u8], expect: &[Tok]) -> Result<Vec<Tok>, Wrong> {
-    check(b, &[sums_right()])?;
+    inside::sums(b)?;
     let one = |t: &Tok| match t {
         Tok::Key(k, _) => Ok(Tok::key(k.clone(), field(b, k)?)),
         t => Err(format!("{t} is no field")),

@@ -179,13 +179,29 @@ impl Wires {
         Ok(())
     }
 
+    /// `%forget`
+    pub fn forget(&self) {
+        self.0.values().for_each(|w| w.with(|w| w.outbox.clear()));
+    }
+
+    /// A datagram that the case has made arrives.
+    pub fn arrived(&self, name: &Tok, mut datagram: Vec<u8>) -> Result<(), Wrong> {
+        let (wire, ether) = self.named(name)?;
+        if ether {
+            let head = [&OURS[..], &THEIRS, &[8, 0]].concat();
+            datagram.splice(..0, head);
+        }
+        wire.arrive(datagram);
+        Ok(())
+    }
+
     /// `%out`
     pub fn left(&self, name: &Tok) -> Result<Option<Vec<u8>>, Wrong> {
         Ok(self.named(name)?.0.with(|w| w.outbox.pop_front()))
     }
 }
 
-fn word(args: &[Tok], i: usize) -> Result<String, Wrong> {
+pub fn word(args: &[Tok], i: usize) -> Result<String, Wrong> {
     let t = args.get(i).ok_or("a word is missing")?;
     Ok(match t {
         Tok::Bytes(b) => String::from_utf8_lossy(b).into_owned(),
@@ -193,12 +209,12 @@ fn word(args: &[Tok], i: usize) -> Result<String, Wrong> {
     })
 }
 
-fn addr(text: &str) -> Result<Ipv4Addr, Wrong> {
+pub fn addr(text: &str) -> Result<Ipv4Addr, Wrong> {
     text.parse().map_err(|_| format!("{text} is no address"))
 }
 
 /// `10.0.0.0/8`, or an address alone for a host.
-fn prefix(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), Wrong> {
+pub fn prefix(text: &str) -> Result<(Ipv4Addr, Ipv4Addr), Wrong> {
     let (a, bits) = text.split_once('/').unwrap_or((text, "32"));
     let bits: u32 = bits.parse().map_err(|_| format!("{text}?"))?;
     let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);

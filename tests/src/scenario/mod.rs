@@ -38,6 +38,7 @@
 //!   %dl    [@n] DL_BIND_REQ -> DL_BIND_ACK     asks a data link provider (/dev/le); its answer
 //!   %dlstate [@n] -> DL_IDLE               what DL_INFO_ACK says of the state
 //!   %net %ifconfig %route %ndd %in %out ..     a host with IP and its links: ip.rs
+//!   %tunnel %hear %vt %bounce %notice ..       vtunl: tunnel.rs, what is inside: inside.rs
 //!   %advance 15s   %took 15s               time passes; the last call took so long
 //! ```
 //!
@@ -46,11 +47,13 @@
 
 pub mod conformance;
 mod datagram;
+mod inside;
 mod ip;
 mod link;
 pub mod message;
 pub mod names;
 pub mod text;
+mod tunnel;
 
 #[cfg(test)]
 mod tests;
@@ -140,6 +143,8 @@ struct Machine {
     vars: BTreeMap<String, Tok>,
     took: Duration,
     wires: ip::Wires,
+    /// The last datagram that a case has looked at.
+    last: Vec<u8>,
 }
 
 impl Machine {
@@ -167,6 +172,7 @@ impl Machine {
             vars: BTreeMap::new(),
             took: Duration::ZERO,
             wires,
+            last: Vec::new(),
         })
     }
 
@@ -176,7 +182,9 @@ impl Machine {
         let (outcome, expect) = match s.verb.as_str() {
             "get" => (self.timed(|m| m.getpmsg(&[Tok::word("any")]))?, Some(&args)),
             "sees" => return self.sees(&args),
-            "out" | "up" | "ctl" => return self.datagram(&s.verb, &args, s.expect.as_deref()),
+            "out" | "up" | "ctl" | "above" => {
+                return self.datagram(&s.verb, &args, s.expect.as_deref());
+            }
             "life" => (Ok(probe::take_life()), Some(&args)),
             "path" => (Ok(self.path()), Some(&args)),
             "took" => (Ok(vec![Tok::word(show_time(self.took))]), Some(&args)),
@@ -467,6 +475,42 @@ impl Machine {
             "in" => {
                 self.wires.arrive(args)?;
                 Ok(Vec::new())
+            }
+            "add_drv" | "rem_drv" | "modinfo" => tunnel::kernel(&self.kernel, verb, args)?,
+            "tunnel" => tunnel::tunnel(&*self.process(&self.proc)?, args)?,
+            "hear" => tunnel::hear(&*self.process(&self.proc)?, args)?,
+            "vt" => {
+                let (p, fd, rest) = self.on_fd(args)?;
+                tunnel::ioctl(&p, fd, rest)?
+            }
+            "down" => {
+                let (p, fd, rest) = self.on_fd(args)?;
+                tunnel::down(&p, fd, &datagram::build(&datagram::Fields(rest))?)
+            }
+            "bounce" => {
+                let (name, rest) = args.split_first().ok_or("%bounce INTERFACE TYPE.CODE")?;
+                self.wires
+                    .arrived(name, tunnel::bounce(&self.last, rest)?)?;
+                Ok(Vec::new())
+            }
+            "forget" => {
+                self.wires.forget();
+                Ok(Vec::new())
+            }
+            "log" => {
+                let p = self.process(&self.proc)?;
+                tunnel::log(&p, args)?.map(|fd| {
+                    self.fds.insert("log".into(), (self.proc.clone(), fd));
+                    Vec::new()
+                })
+            }
+            "said" => {
+                let (p, fd, _) = self.on_fd(&[Tok::word("@log")])?;
+                tunnel::said(&p, fd)
+            }
+            "notice" => {
+                let (p, fd, _) = self.on_fd(args)?;
+                tunnel::notice(&p, fd)
             }
             "send" => {
                 let (p, fd, rest) = self.on_fd(args)?;
@@ -950,6 +994,10 @@ impl Machine {
                 let got = p.getmsg(fd, 0, 65536, false);
                 got.ok().and_then(|g| g.data)
             }
+            "above" => {
+                let (p, fd, _) = self.on_fd(args)?;
+                tunnel::above(&p, fd)
+            }
             _ => {
                 let (id, _, _) = self.on_probe(args)?;
                 let seen = probe::take_seen(id, Side::Rd);
@@ -964,6 +1012,9 @@ impl Machine {
                 ctl.is_some().then_some(bytes)
             }
         };
+        if let Some(b) = &got {
+            self.last.clone_from(b);
+        }
         let shown = match got {
             None => vec![Tok::word("nothing")],
             Some(_) if want.iter().any(|t| t.is("nothing")) => vec![Tok::word("a datagram")],

@@ -14,8 +14,8 @@ pub fn number(word: &str) -> Option<i64> {
     }
     let mut sum = 0;
     for part in word.split('|') {
-        let (_, n) = all().find(|(name, _)| *name == part)?;
-        sum |= n;
+        let known = all().find(|(name, _)| *name == part).map(|(_, n)| *n);
+        sum |= known.or_else(|| super::tunnel::command(part))?;
     }
     Some(sum)
 }
@@ -26,9 +26,10 @@ pub fn command(cmd: i32) -> String {
     known.map_or_else(|| format!("{cmd:#x}"), |(n, _)| (*n).to_owned())
 }
 
-/// The names of every ioctl command of streamio(7I).
+/// The names of every ioctl command of streamio(7I), and of vtunl's.
 pub fn commands() -> impl Iterator<Item = &'static str> {
-    HERE.iter().map(|(n, _)| *n).filter(|n| n.starts_with("I_"))
+    let head = HERE.iter().map(|(n, _)| *n).filter(|n| n.starts_with("I_"));
+    head.chain(vtunl::ioctl::IOCTLS.iter().map(|r| r.name))
 }
 
 fn all() -> impl Iterator<Item = &'static (&'static str, i64)> {

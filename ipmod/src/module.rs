@@ -18,6 +18,7 @@
 //! Differs: DL_NOTIFY and DL_CAPABILITY are not asked for.
 
 use dlpi::prim::{DL_CURR_PHYS_ADDR, DL_IOC_HDR_INFO, DL_UNITDATA_IND, Prim};
+use streams::kstat::Kstat;
 use streams::message::{FLUSHR, FLUSHW};
 use streams::prelude::*;
 
@@ -76,6 +77,10 @@ impl Module for Ip {
             Some(i) if i.dl == Dl::Info => Ok(Wait::Again),
             _ => Ok(Wait::Done),
         }
+    }
+
+    fn kstats(stack: &mut Stack, _: &'static str) -> Vec<Kstat> {
+        crate::mib::kstats(stack)
     }
 
     fn timeout(q: &mut Queue<'_, Self>, tag: u64) {

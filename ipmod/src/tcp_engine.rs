@@ -24,6 +24,7 @@ use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, IpEndpoint, Ipv4Address};
 use streams::{Errno, QRef, TimeoutId};
 
+use crate::mib::TcpMib;
 use crate::tcp_options::Options;
 use crate::tpi::state;
 
@@ -159,6 +160,8 @@ pub(crate) struct Engine {
     syns: VecDeque<(End, End, u16)>,
     /// Last anonymous port given.
     pub last_port: u16,
+    /// Counters.
+    pub mib: TcpMib,
 }
 
 fn instant(now: Duration) -> Instant {
@@ -203,6 +206,7 @@ impl Engine {
             next_seq: 1,
             syns: VecDeque::new(),
             last_port: 32767,
+            mib: TcpMib::default(),
         }
     }
 }
@@ -378,6 +382,16 @@ impl Engine {
     /// Nobody uses TCP, and nobody has to be told goodbye.
     pub fn is_quiet(&self) -> bool {
         self.conns.is_empty() && self.orphans.is_empty()
+    }
+
+    /// Connections that are established, or that only the peer has released (RFC 2012
+    /// tcpCurrEstab).
+    pub fn established(&self) -> u64 {
+        let counts = |s: &&smoltcp::socket::Socket<'_>| {
+            let smoltcp::socket::Socket::Tcp(s) = s;
+            matches!(s.state(), State::Established | State::CloseWait)
+        };
+        self.sockets.iter().map(|(_, s)| s).filter(counts).count() as u64
     }
 
     /// Lets the engine work.

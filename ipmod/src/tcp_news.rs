@@ -45,6 +45,8 @@ pub(crate) fn pump<M: OnStack>(q: &mut Queue<'_, M>) {
         while let Some(mut b) = q.shared().tcp.phy.tx.pop_front() {
             let dst = be32(&b, 16);
             let s = q.shared();
+            s.tcp.mib.out_segs += 1;
+            s.tcp.mib.out_rsts += u64::from(b[HEADER + FIN_SYN_RST] & RST != 0);
             clamp(s, dst, now, &mut b[HEADER..]);
             let mtu = route_mtu(s, dst, now);
             if too_long(&b, mtu) {
@@ -142,6 +144,7 @@ fn indicated<M: OnStack>(q: &mut Queue<'_, M>, i: usize) {
             Some((addr, port)) if made => {
                 let seq = e.next_seq;
                 e.next_seq = e.next_seq.wrapping_add(1).max(1);
+                e.mib.passive_opens += 1;
                 e.tcp(h).set_timeout(None);
                 e.conns[i].pending.push((seq, h));
                 say.push(tpi::conn_ind(&tpi::sockaddr_bytes(port, addr), seq));
@@ -227,6 +230,7 @@ fn connected<M: OnStack>(q: &mut Queue<'_, M>, i: usize) {
         }
         was if !open && drained => {
             let why = c.why.take().unwrap_or(Errno::ETIMEDOUT);
+            e.mib.attempt_fails += u64::from(was == state::WCON_CREQ);
             (c.state, c.sock, c.ends) = (state::IDLE, None, None);
             e.part(h, true);
             e.listen(i);
@@ -286,6 +290,7 @@ pub(crate) fn tcp_input<M: OnStack>(q: &mut Queue<'_, M>, h: &Header, mp: Msg) {
     }
     // A datagram put together from pieces still has its own length and sum.
     s.mib.in_delivers += 1;
+    s.tcp.mib.in_segs += 1;
     s.tcp.phy.rx.push_back(b);
     q.freemsg(mp);
     pump(q);

@@ -167,6 +167,7 @@ fn connect(q: &mut Queue<'_, Tcp>, i: usize, dest: &[u8]) -> Msg {
     let Some(h) = e.connect(from, to, &options) else {
         return refuse(Tli::BADADDR, None);
     };
+    e.mib.active_opens += 1;
     let c = &mut e.conns[i];
     (c.sock, c.ends, c.state) = (Some(h), Some((from, to)), state::WCON_CREQ);
     (c.why, c.fin) = (None, false);

@@ -547,6 +547,12 @@ impl Kernel {
         all.sort_by_key(|e| e.when);
         all
     }
+    /// Every statistic of the modules and drivers opened so far (kstat(3KSTAT)).
+    ///
+    /// Not to be called from inside a module: it enters every domain.
+    pub fn kstats(&self) -> crate::kstat::Snapshot {
+        crate::kstat::snapshot(&self.env)
+    }
     /// Drops since the kernel was made: module, reason, how many; by module and reason.
     pub fn drops(&self) -> BTreeMap<(&'static str, &'static str), u64> {
         let mut sum = BTreeMap::new();

@@ -57,6 +57,7 @@ mod tunable;
 
 pub mod autopush;
 pub mod drivers;
+pub mod kstat;
 pub mod message;
 pub mod modules;
 pub mod prelude;

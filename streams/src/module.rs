@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 use crate::domain::Domain;
 use crate::errno::Errno;
 use crate::handle::Queue;
+use crate::kstat::Kstat;
 use crate::message::{Cred, INFPSZ, Msg};
 use crate::perimeter::Perimeter;
 use crate::queue::{PutFn, SrvFn};
@@ -198,6 +199,13 @@ pub trait Module: Sized + Send + 'static {
 
     /// A doorbell was rung: a device wants attention.
     fn interrupt(_q: &mut Queue<'_, Self>) {}
+
+    /// The statistics of all instances (kstat(9S) `ks_update`), asked for when somebody
+    /// looks. `name` is the driver's or module's own: of several names that share one state
+    /// the first.
+    fn kstats(_shared: &mut Self::Shared, _name: &'static str) -> Vec<Kstat> {
+        Vec::new()
+    }
 }
 
 /// An open that makes an instance.
@@ -221,6 +229,7 @@ pub(crate) struct Ops {
     pub interrupt: fn(&mut Domain, u32),
     pub writer: fn(&mut Domain, u32, Msg, u32),
     pub shared: fn() -> Box<dyn Any + Send>,
+    pub kstats: fn(&mut (dyn Any + Send), &'static str) -> Vec<Kstat>,
     /// All instances are in one domain: there is shared state, or a perimeter over all.
     pub one_domain: bool,
 }
@@ -305,6 +314,10 @@ impl<M: Module> Table<M> {
         interrupt: |dom, idx| M::interrupt(&mut Queue::new(dom, idx)),
         writer: |dom, idx, mp, tag| M::writer(&mut Queue::new(dom, idx), mp, tag),
         shared: || Box::new(M::Shared::default()),
+        kstats: |shared, name| match shared.downcast_mut::<M::Shared>() {
+            Some(s) => M::kstats(s, name),
+            None => Vec::new(),
+        },
         one_domain: size_of::<M::Shared>() != 0
             || M::PERIMETER.outer
             || matches!(M::PERIMETER.inner, crate::perimeter::Inner::PerMod),
@@ -334,5 +347,6 @@ pub(crate) static NO_OPS: Ops = Ops {
     interrupt: |_, _| {},
     writer: |dom, idx, mp, _| dom.discard(idx, mp, "no such queue"),
     shared: || Box::new(()),
+    kstats: |_, _| Vec::new(),
     one_domain: false,
 };

@@ -19,6 +19,7 @@ use crate::sync::Mutex;
 use crate::domain::DomainCell;
 use crate::errno::Errno;
 use crate::kernel::Env;
+use crate::kstat::Kstat;
 use crate::module::{Module, Ops, ops};
 use crate::queue::NONE;
 
@@ -35,6 +36,8 @@ pub(crate) struct Entry {
 /// What all instances of a module share, and of other modules that share it with them.
 struct Home {
     ty: TypeId,
+    /// Of the module or driver that it was made for.
+    name: &'static str,
     /// The start value of the shared state, until the first open takes it.
     start: Mutex<Option<Box<dyn Any + Send>>>,
     /// Where all instances live, if they must live together.
@@ -43,9 +46,10 @@ struct Home {
 }
 
 impl Home {
-    fn of<M: Module>(start: Option<M::Shared>) -> Arc<Home> {
+    fn of<M: Module>(name: &'static str, start: Option<M::Shared>) -> Arc<Home> {
         Arc::new(Home {
             ty: TypeId::of::<M::Shared>(),
+            name,
             start: Mutex::new(start.map(|s| Box::new(s) as Box<dyn Any + Send>)),
             cell: Mutex::new(None),
             modslot: AtomicU32::new(NONE),
@@ -57,6 +61,19 @@ impl Entry {
     /// The slot that holds what the instances share; NONE if nothing.
     pub fn modslot(&self) -> u32 {
         self.home.modslot.load(Ordering::Acquire)
+    }
+
+    /// The statistics of the instances; none before the first open.
+    pub fn kstats(&self) -> Vec<Kstat> {
+        let cell = self.home.cell.lock().clone();
+        let at = self.modslot();
+        let Some(cell) = cell.filter(|_| at != NONE) else {
+            return Vec::new();
+        };
+        cell.with(|dom| match dom.slot_mut(at).ptr.as_deref_mut() {
+            Some(shared) => (self.ops.kstats)(shared, self.home.name),
+            None => Vec::new(),
+        })
     }
 
     /// The domain that a stream with this module must be in: the module's own, made at
@@ -148,7 +165,7 @@ impl Registry {
             name,
             ops: ops::<M>(),
             ty,
-            home: Home::of::<M>(start),
+            home: Home::of::<M>(name, start),
             opens: AtomicU32::new(0),
         })
     }

@@ -24,6 +24,7 @@
 use std::time::Duration;
 
 use dlpi::state::State;
+use streams::kstat::Kstat;
 use streams::message::TRANSPARENT;
 use streams::prelude::*;
 
@@ -182,6 +183,17 @@ impl Module for Vtunl {
         let now = q.now();
         expire(q, now);
         Ok(Wait::Done)
+    }
+
+    fn kstats(t: &mut Tables, name: &'static str) -> Vec<Kstat> {
+        let mut k = Kstat::new(name, 0, name, "net");
+        for (name, n) in t.stats.rows() {
+            k.u64(name.replace(' ', "_"), n); // a statistic's name has no blanks
+        }
+        k.u32("targets", t.encap.len() as u64);
+        k.u32("exits", t.exits.len() as u64);
+        k.u32("decapsulated_from", t.decap.len() as u64);
+        vec![k]
     }
 
     fn close(q: &mut Queue<'_, Self>, _: &Close) -> Wait {

@@ -35,6 +35,8 @@ pub struct Known {
     pub modules: Vec<String>,
     /// Device nodes of the current host.
     pub devices: Vec<String>,
+    /// Statistics of the current host, `module:instance:name`.
+    pub kstats: Vec<String>,
 }
 
 /// What can be typed at the end of a line.
@@ -108,6 +110,7 @@ fn values(slot: &Slot, known: &Known, offer: &mut Offer) -> Vec<String> {
         From::Wires => known.wires.clone(),
         From::Modules => known.modules.clone(),
         From::Devices => known.devices.clone(),
+        From::Kstats => known.kstats.clone(),
         From::Commands => table().names().map(str::to_owned).collect(),
         From::Errors => Errno::ALL.iter().map(|e| e.name().to_owned()).collect(),
         From::Words(list) => list.iter().map(|w| (*w).to_owned()).collect(),

@@ -183,6 +183,7 @@ impl Shell {
         let kernel = host.map(|h| &h.kernel);
         let rows = kernel.map(|k| k.modinfo()).unwrap_or_default();
         let nodes = kernel.map(|k| k.devices()).unwrap_or_default();
+        let stats = kernel.map(|k| k.kstats().chain).unwrap_or_default();
         Known {
             names: self.lab.names.iter().map(|n| n.0.to_owned()).collect(),
             hosts: self.lab.hosts().iter().map(|h| h.name.clone()).collect(),
@@ -192,6 +193,10 @@ impl Shell {
             wires: self.lab.wires.keys().cloned().collect(),
             modules: rows.iter().map(|r| r.name.to_owned()).collect(),
             devices: nodes.into_iter().map(|n| n.0).collect(),
+            kstats: stats
+                .iter()
+                .map(|k| format!("{}:{}:{}", k.module, k.instance, k.name))
+                .collect(),
         }
     }
 

@@ -21,6 +21,8 @@ pub enum From {
     Modules,
     /// Device nodes of the current host.
     Devices,
+    /// Names of the current host's statistics.
+    Kstats,
     /// Solaris error names.
     Errors,
     /// These words.
@@ -157,6 +159,16 @@ pub const SLOTS: &[Slot] = &[
     slot("IN", "a file to read", From::Files),
     slot("OUT", "a file to write", From::Files),
     slot("ERRNO", "a Solaris error such as ENXIO", From::Errors),
+    slot(
+        "KSTAT",
+        "statistics: module:instance:name:statistic, globs in it",
+        From::Kstats,
+    ),
+    slot(
+        "CLASS",
+        "a class of statistics",
+        From::Words(&["mib2", "net"]),
+    ),
     slot("COMMAND", "a command", From::Commands),
     slot(
         "ETHER",

@@ -186,7 +186,7 @@ impl<L: Link> Faulty<L> {
     }
 
     /// Frames lost on purpose: sent, received.
-    pub fn lost(&self) -> (u64, u64) {
+    pub fn losses(&self) -> (u64, u64) {
         (self.out.lost, self.inward.lost)
     }
 
@@ -252,6 +252,9 @@ impl<L: Link> Link for Faulty<L> {
             .into_iter()
             .flatten()
             .min()
+    }
+    fn lost(&self) -> u64 {
+        self.inner.lost() + self.inward.lost
     }
     fn event(&mut self) -> Option<Event> {
         self.inner.event()
@@ -324,7 +327,7 @@ mod tests {
             });
             (0..1000).for_each(|n| send(&mut a, n));
             let got = numbers(&mut b);
-            assert_eq!(got.len() as u64 + a.lost().0, 1000);
+            assert_eq!(got.len() as u64 + a.losses().0, 1000);
             got
         };
         let first = run(7);

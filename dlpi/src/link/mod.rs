@@ -121,6 +121,11 @@ pub trait Link: Send {
         false
     }
 
+    /// Frames that it lost before they could be received: no room in its ring.
+    fn lost(&self) -> u64 {
+        0
+    }
+
     /// Something that happened since it was last asked.
     fn event(&mut self) -> Option<Event> {
         None
@@ -189,6 +194,9 @@ impl Link for Box<dyn Link> {
     }
     fn patient(&self) -> bool {
         (**self).patient()
+    }
+    fn lost(&self) -> u64 {
+        (**self).lost()
     }
     fn event(&mut self) -> Option<Event> {
         (**self).event()

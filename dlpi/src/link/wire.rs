@@ -43,6 +43,8 @@ struct Station {
     /// Buffers that were received from and may be filled again.
     spare: Receiver<Vec<u8>>,
     bell: Mutex<Option<Doorbell>>,
+    /// Frames that its ring had no room for.
+    lost: AtomicU64,
 }
 
 impl Station {
@@ -63,7 +65,10 @@ impl Station {
                 }
                 true
             }
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.lost.fetch_add(1, Ordering::Relaxed);
+                false
+            }
         }
     }
 }
@@ -94,6 +99,7 @@ impl Wire {
             frames,
             spare,
             bell: Mutex::new(None),
+            lost: AtomicU64::new(0),
         });
         self.0.stations.write().push(me.clone());
         Port {
@@ -165,6 +171,9 @@ impl Link for Port {
             bell.ring(); // for what came before there was anybody to tell
         }
     }
+    fn lost(&self) -> u64 {
+        self.me.lost.load(Ordering::Relaxed)
+    }
     fn set_address(&mut self, mac: &Mac) -> io::Result<()> {
         self.mac = *mac;
         Ok(())
@@ -212,7 +221,7 @@ mod tests {
         for _ in 0..DEPTH + 5 {
             assert!(a.send(&f).is_ok());
         }
-        assert_eq!(wire.lost(), 5);
+        assert_eq!((wire.lost(), b.lost(), a.lost()), (5, 5, 0));
         for _ in 0..DEPTH {
             assert!(got(&mut b).is_some());
         }

@@ -200,9 +200,15 @@ pub(super) fn deliver(q: &mut Queue<'_, Dlpi>, at: usize, mut mp: Msg, who: To) 
                 }
                 mp.truncate(ETHER_HDR + usize::from(e.kind));
             }
+            let to = Dest::of(&e.dst, &own);
+            match (who, to) {
+                (To::All, Dest::Broadcast) => p.stats.brdcstrcv += 1,
+                (To::All, Dest::Multicast(_)) => p.stats.multircv += 1,
+                _ => {}
+            }
             Heading {
                 sap: e.sap(),
-                to: Dest::of(&e.dst, &own),
+                to,
                 ether: Some(e),
             }
         }

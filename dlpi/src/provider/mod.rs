@@ -5,7 +5,7 @@
 //!                                                                          in state.rs
 //!   UNITDATA_REQ, M_DATA ──► output.rs ──► Link::send          no room: the write queue
 //!   Link::recv ──► input.rs ──► UNITDATA_IND, M_DATA           a copy to each stream
-//!                  port.rs: the links, the streams on each
+//!                  port.rs: the links, the streams on each    stats.rs: what they count
 //! ```
 //!
 //! A link is made at the first attach of its PPA and dropped at the last detach. M_DATA
@@ -24,13 +24,16 @@ mod input;
 mod output;
 mod port;
 mod request;
+mod stats;
 
+use streams::kstat::Kstat;
 use streams::prelude::*;
 
 use crate::prim::{DL_IOC_HDR_INFO, DL_UNITDATA_REQ, DLIOCRAW, Prim, fast};
 use crate::state::State;
 
-pub use port::{Links, Statistics};
+pub use port::Links;
+pub use stats::Statistics;
 
 /// A stream of the driver.
 pub struct Dlpi {
@@ -104,6 +107,10 @@ impl Module for Dlpi {
             }
         }
         Wait::Done
+    }
+
+    fn kstats(links: &mut Links, name: &'static str) -> Vec<Kstat> {
+        stats::kstats(links, name)
     }
 
     fn interrupt(q: &mut Queue<'_, Self>) {

@@ -189,6 +189,9 @@ fn transmit(q: &mut Queue<'_, Dlpi>, at: usize, mp: Msg) -> Option<Msg> {
     }
     let len = frame.len() as u64;
     let sent = port.link.send(frame);
+    if sent.is_ok() {
+        port.count_sent(frame);
+    }
     finish(q, at, mp, len, sent)
 }
 
@@ -220,7 +223,7 @@ fn finish(
             None
         }
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-            port.stats.blocked += 1;
+            port.stats.noxmtbuf += 1;
             Some(mp)
         }
         Err(_) => {
@@ -251,6 +254,9 @@ fn transmit_watched(q: &mut Queue<'_, Dlpi>, at: usize, mp: Msg) -> Option<Msg> 
             return Some(mp);
         };
         let sent = port.link.send(&frame);
+        if sent.is_ok() {
+            port.count_sent(&frame);
+        }
         finish(q, at, mp, frame.len() as u64, sent)
     };
     if left.is_none() && (ours || snooped) {

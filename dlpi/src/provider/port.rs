@@ -17,6 +17,7 @@ use std::time::Duration;
 use streams::prelude::*;
 use streams::{Doorbell, Watch};
 
+use super::stats::Statistics;
 use super::{Dlpi, TICK};
 use crate::addr::{ETHER_HDR, Filter, Mac};
 use crate::link::{Factory, Link, Medium};
@@ -58,6 +59,11 @@ impl Links {
         self.ports.get_mut(at)?.as_mut()
     }
 
+    /// Every port in use.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Port> {
+        self.ports.iter().flatten()
+    }
+
     /// The port and the scratch buffer at once.
     #[inline]
     pub(super) fn port_and_scratch(&mut self, at: usize) -> Option<(&mut Port, &mut Vec<u8>)> {
@@ -74,7 +80,9 @@ impl Default for Links {
 
 /// A link and who uses it.
 pub(super) struct Port {
-    ppa: u32,
+    pub ppa: u32,
+    /// When it was attached first.
+    pub born: Duration,
     pub link: Box<dyn Link>,
     pub medium: Medium,
     /// The address that it was made with.
@@ -110,9 +118,10 @@ pub(super) struct User {
 }
 
 impl Port {
-    fn new(ppa: u32, link: Box<dyn Link>) -> Port {
+    fn new(ppa: u32, link: Box<dyn Link>, born: Duration) -> Port {
         let mut port = Port {
             ppa,
+            born,
             medium: link.medium(),
             factory: link.medium(),
             max_frame: 0,
@@ -146,6 +155,20 @@ impl Port {
             Medium::PointToPoint => 0,
         }
     }
+    /// Counts whom a frame was sent to.
+    #[inline]
+    pub fn count_sent(&mut self, frame: &[u8]) {
+        if let Medium::Ether(_) = self.medium {
+            self.stats.sent(frame.first_chunk());
+        }
+    }
+    /// What went over it, with what the link lost by itself.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            norcvbuf: self.link.lost(),
+            ..self.stats
+        }
+    }
     /// Asks for an interrupt.
     pub fn ring(&self) {
         if let Some((_, bell)) = &self.bell {
@@ -161,62 +184,6 @@ impl Port {
         self.users
             .iter()
             .any(|u| u.q != but && u.filter.groups().contains(group))
-    }
-}
-
-/// What went over a link since its first attach. DL_GET_STATISTICS_ACK carries the eight
-/// numbers in this order, 64 bits each, in host order.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Statistics {
-    /// Frames received.
-    pub ipackets: u64,
-    /// Their bytes.
-    pub rbytes: u64,
-    /// Frames received that were no good, or for no stream.
-    pub ierrors: u64,
-    /// Frames that the stream above had no room for.
-    pub nocanput: u64,
-    /// Frames sent.
-    pub opackets: u64,
-    /// Their bytes.
-    pub obytes: u64,
-    /// Frames that the link refused.
-    pub oerrors: u64,
-    /// Times that the link had no room.
-    pub blocked: u64,
-}
-
-impl Statistics {
-    fn fields(&mut self) -> [&mut u64; 8] {
-        let Statistics {
-            ipackets,
-            rbytes,
-            ierrors,
-            nocanput,
-            opackets,
-            obytes,
-            oerrors,
-            blocked,
-        } = self;
-        [
-            ipackets, rbytes, ierrors, nocanput, opackets, obytes, oerrors, blocked,
-        ]
-    }
-    /// As DL_GET_STATISTICS_ACK carries them.
-    pub fn to_bytes(mut self) -> Vec<u8> {
-        self.fields().iter().flat_map(|f| f.to_ne_bytes()).collect()
-    }
-    /// From a DL_GET_STATISTICS_ACK; `None` if it is of another layout.
-    pub fn from_bytes(b: &[u8]) -> Option<Statistics> {
-        let (words, rest) = b.as_chunks::<8>();
-        let mut s = Statistics::default();
-        if words.len() != 8 || !rest.is_empty() {
-            return None;
-        }
-        for (f, w) in s.fields().into_iter().zip(words) {
-            *f = u64::from_ne_bytes(*w);
-        }
-        Some(s)
     }
 }
 
@@ -238,6 +205,7 @@ pub(super) fn errno_of(e: &io::Error) -> Errno {
 /// DL_ATTACH_REQ: makes the link if it is not there, and adds the stream.
 pub(super) fn attach(q: &mut Queue<'_, Dlpi>, ppa: u32, raw: bool) -> Result<usize, DlError> {
     let me = q.rd().qref();
+    let now = q.now();
     let links = q.shared();
     let known = links
         .ports
@@ -260,7 +228,7 @@ pub(super) fn attach(q: &mut Queue<'_, Dlpi>, ppa: u32, raw: bool) -> Result<usi
             if at == links.ports.len() {
                 links.ports.push(None);
             }
-            links.ports[at] = Some(Port::new(ppa, link));
+            links.ports[at] = Some(Port::new(ppa, link, now));
             at
         }
     };

@@ -19,7 +19,8 @@
 use streams::prelude::*;
 
 use super::Dlpi;
-use super::port::{self, Statistics, errno_of};
+use super::port::{self, errno_of};
+use super::stats::Statistics;
 use crate::addr::{BROADCAST, Dlsap, Mac, is_group};
 use crate::link::{Event, Medium};
 use crate::prim::note::*;
@@ -106,7 +107,7 @@ fn carry_out(q: &mut Queue<'_, Dlpi>, p: &Prim) -> Done {
         Prim::GetStatisticsReq => {
             let (d, links) = q.both();
             let port = d.port.and_then(|at| links.port(at));
-            let stats = port.map_or_else(Statistics::default, |p| p.stats);
+            let stats = port.map_or_else(Statistics::default, |p| p.statistics());
             Ok(Prim::GetStatisticsAck {
                 stat: stats.to_bytes(),
             })

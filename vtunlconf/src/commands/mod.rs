@@ -4,6 +4,7 @@ mod config;
 mod drivers;
 mod getconf;
 mod ip;
+mod kstat;
 mod lab;
 mod probe;
 mod script;
@@ -26,6 +27,7 @@ pub const ALL: &[&[Command]] = &[
     tunnel::COMMANDS,
     getconf::COMMANDS,
     show::COMMANDS,
+    kstat::COMMANDS,
     config::COMMANDS,
     script::COMMANDS,
 ];

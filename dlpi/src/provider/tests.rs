@@ -17,6 +17,8 @@ use crate::prim::*;
 use crate::state::{Answer, State, TABLE};
 use crate::{Links, Statistics};
 
+mod stats;
+
 const A: Mac = [2, 0, 0, 0, 0, 1];
 const B: Mac = [2, 0, 0, 0, 0, 2];
 const GROUP: Mac = [1, 0, 0x5e, 0, 0, 9];

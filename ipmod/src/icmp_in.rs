@@ -84,8 +84,15 @@ fn query<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp: Msg, gr
         s.mib.icmp_in_errors += 1;
         return q.discard(mp, "ICMP checksum or length");
     }
-    let (addr, mask) = s.ill(ill).map_or((0, 0), |i| (i.addr, i.mask));
-    let from = if group { addr } else { h.dst };
+    let i = s.ill(ill);
+    let from = if group {
+        i.map_or(0, |i| i.source_to(h.src))
+    } else {
+        h.dst
+    };
+    let mask = i
+        .and_then(|i| i.with_addr(from).or_else(|| i.near(h.src)))
+        .map_or(0, |p| p.mask);
     let ours = |a: u32| {
         let id = s.ires.lookup(a);
         id.is_some_and(|id| s.ires.get(id).kind == IreKind::Local)

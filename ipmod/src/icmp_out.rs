@@ -71,7 +71,7 @@ pub fn error<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mp: &Msg, ty: u8, code:
         if back != 0 {
             back
         } else {
-            s.ill(ill).map_or(0, |i| i.addr)
+            s.ill(ill).map_or(0, |i| i.source_to(src))
         }
     };
     let (ttl, quote) = (s.params.def_ttl, s.params.return_data);

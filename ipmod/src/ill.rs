@@ -1,4 +1,4 @@
-//! An interface: a link below (ill) and the address on it (ipif).
+//! An interface: a link below (ill); the addresses on it are in ipif.rs.
 //!
 //! ```text
 //!   I_PUSH ip ─► DL_INFO ─► named (IF_UNITSEL): ATTACH BIND INFO PHYS_ADDR UNBIND
@@ -10,9 +10,7 @@
 use dlpi::prim::{InfoAck, Prim};
 use streams::{Errno, Msg, QRef};
 
-use crate::ire::{Ire, IreKind};
-use crate::stack::Stack;
-use crate::wire::{class_mask, is_multicast};
+use crate::ipif::Ipif;
 
 /// Interface flags (net/if.h).
 pub mod iff {
@@ -32,6 +30,12 @@ pub mod iff {
     pub const MULTICAST: u16 = 0x800;
     /// Shares its address with another interface.
     pub const UNNUMBERED: u16 = 0x2000;
+    /// DHCP looks after it.
+    pub const DHCPRUNNING: u16 = 0x4000;
+    /// Not to be told to others by a routing daemon.
+    pub const PRIVATE: u16 = 0x8000;
+    /// Belongs to an address, not to its link.
+    pub const OF_ADDRESS: u16 = UP | UNNUMBERED | DHCPRUNNING | PRIVATE;
     /// What SIOCSIFFLAGS can't change.
     pub const FIXED: u16 =
         BROADCAST | LOOPBACK | POINTOPOINT | RUNNING | 0x100 | 0x200 | MULTICAST | UNNUMBERED;
@@ -83,20 +87,10 @@ pub struct Ill {
     pub info: InfoAck,
     /// Its link address.
     pub mac: Vec<u8>,
-    /// Largest datagram.
-    pub mtu: u32,
-    /// IFF bits.
+    /// The link's IFF bits; IFF_UP when one of its addresses is up.
     pub flags: u16,
-    /// Its address, mask, broadcast address and the far end's.
-    pub addr: u32,
-    /// Netmask.
-    pub mask: u32,
-    /// Broadcast address.
-    pub broadcast: u32,
-    /// Far end of a point-to-point link.
-    pub dst: u32,
-    /// `ifr_metric`.
-    pub metric: u32,
+    /// Its addresses, in order of their numbers; number 0 is always there.
+    pub ipifs: Vec<Ipif>,
     /// Multiplexor ids (SIOCSIFMUXID).
     pub muxid: [i32; 2],
     /// The answer it waits for.
@@ -105,6 +99,8 @@ pub struct Ill {
     pub error: Option<Errno>,
     /// The ioctl that the conversation is for, and the queue to answer on.
     pub pending: Option<(Msg, QRef)>,
+    /// The address that is coming up.
+    pub rising: u16,
     /// Bare M_DATA is accepted below (DL_IOC_HDR_INFO was acknowledged).
     pub fastpath: bool,
     /// Bound to a SAP.
@@ -118,10 +114,14 @@ impl Ill {
     pub fn loopback() -> Ill {
         let mut lo = Ill::new();
         lo.name = "lo0".to_owned();
-        lo.mtu = 8232;
         lo.flags = iff::UP | iff::LOOPBACK | iff::RUNNING | iff::MULTICAST;
-        lo.addr = 0x7f00_0001;
-        lo.mask = 0xff00_0000;
+        lo.ipifs = vec![Ipif {
+            addr: 0x7f00_0001,
+            mask: 0xff00_0000,
+            mtu: 8232,
+            flags: iff::UP,
+            ..Ipif::default()
+        }];
         lo
     }
 
@@ -134,17 +134,13 @@ impl Ill {
             arp: None,
             info: InfoAck::default(),
             mac: Vec::new(),
-            mtu: 0,
             flags: 0,
-            addr: 0,
-            mask: 0,
-            broadcast: 0,
-            dst: 0,
-            metric: 0,
+            ipifs: vec![Ipif::default()],
             muxid: [0; 2],
             dl: Dl::New,
             error: None,
             pending: None,
+            rising: 0,
             fastpath: false,
             bound: false,
             tunnel: false,
@@ -174,8 +170,10 @@ impl Ill {
         } else {
             self.flags |= iff::NOARP | iff::POINTOPOINT | iff::MULTICAST;
         }
-        if self.mtu == 0 || self.mtu > info.max_sdu {
-            self.mtu = info.max_sdu;
+        for p in &mut self.ipifs {
+            if p.mtu == 0 || p.mtu > info.max_sdu {
+                p.mtu = info.max_sdu;
+            }
         }
         self.info = info;
     }
@@ -195,88 +193,6 @@ impl Ill {
 impl Default for Ill {
     fn default() -> Ill {
         Ill::new()
-    }
-}
-
-impl Stack {
-    /// The routes of an interface that comes up (ipif_up_done).
-    pub fn add_interface_routes(&mut self, at: u32) {
-        let Some(ill) = self.ill(at) else { return };
-        let (addr, mask, dst, mtu, flags) = (ill.addr, ill.mask, ill.dst, ill.mtu, ill.flags);
-        let broadcast = ill.broadcast;
-        let ire = |kind, dst, mask| Ire {
-            kind,
-            dst,
-            mask,
-            gateway: 0,
-            ill: at,
-            src: addr,
-            flags: 0,
-            mtu,
-            uses: 0,
-        };
-        let mut add = Vec::new();
-        if addr != 0 {
-            add.push(ire(IreKind::Local, addr, u32::MAX));
-        }
-        let on_link = if flags & iff::NOARP != 0 {
-            IreKind::IfNoResolver
-        } else {
-            IreKind::IfResolver
-        };
-        if flags & iff::POINTOPOINT != 0 {
-            add.push(ire(on_link, dst, u32::MAX));
-        } else if addr != 0 {
-            add.push(ire(on_link, addr & mask, mask));
-        }
-        if flags & iff::BROADCAST != 0 && addr != 0 {
-            let class = class_mask(addr);
-            let mut all = vec![0, u32::MAX, addr & mask, broadcast, addr | !mask];
-            if mask & !class != 0 {
-                all.extend([addr & class, addr | !class]);
-            }
-            for a in all {
-                add.push(ire(IreKind::Broadcast, a, u32::MAX));
-            }
-        }
-        for i in add {
-            // A point-to-point link may share its address: the first route to it stays.
-            let _ = self.ires.add(i);
-        }
-    }
-
-    /// Takes the routes of an interface away; those of an address that another interface
-    /// has too come back for it.
-    pub fn remove_interface_routes(&mut self, at: u32) {
-        let local = |i: &Ire| {
-            matches!(
-                i.kind,
-                IreKind::Local | IreKind::IfNoResolver | IreKind::IfResolver | IreKind::Broadcast
-            )
-        };
-        self.ires.delete_where(|i| i.ill == at && local(i));
-        let addr = self.ill(at).map_or(0, |i| i.addr);
-        let heir = (0..self.ills.len() as u32).find(|&i| {
-            i != at
-                && self
-                    .ill(i)
-                    .is_some_and(|l| l.is_up() && l.addr == addr && addr != 0)
-        });
-        if let Some(h) = heir {
-            self.add_interface_routes(h);
-        }
-    }
-
-    /// May this be an interface's address (SIOCSIFADDR)?
-    pub fn valid_address(addr: u32, mask: u32, point_to_point: bool) -> Result<(), Errno> {
-        if is_multicast(addr) || addr >> 28 == 0xf {
-            return Err(Errno::EADDRNOTAVAIL);
-        }
-        let host = addr & !mask;
-        if addr != 0 && !point_to_point && mask != u32::MAX && (host == 0 || host == !mask) {
-            return Err(Errno::EADDRNOTAVAIL);
-        }
-        Ok(())
     }
 }
 

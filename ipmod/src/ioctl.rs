@@ -12,13 +12,14 @@
 
 use streams::prelude::*;
 
-use crate::ill::{Dl, IP_MIN_MTU, Ill, iff};
+use crate::ill::{IP_MIN_MTU, Ill, iff};
+use crate::ipif::Ipif;
 use crate::ire::{Ire, IreKind, RTF_BLACKHOLE, RTF_GATEWAY, RTF_HOST, RTF_REJECT, RTF_UP};
 use crate::module::{Ip, OnStack, bring_up_at, name_ill};
 use crate::stack::Stack;
 use crate::tpi::{sockaddr, sockaddr_bytes};
 use crate::wire::class_mask;
-use crate::{resolve, transparent};
+use crate::{ifreq, resolve, transparent};
 
 macro_rules! numbers {
     ($($(#[$d:meta])* $name:ident = $v:literal;)*) => { $($(#[$d])* pub const $name: i32 = $v as u32 as i32;)* };
@@ -77,6 +78,10 @@ numbers! {
     IF_UNITSEL = 0x80047336u32;
     /// Name an interface.
     SIOCSLIFNAME = 0xc0786981u32;
+    /// Take an address of an interface away (lifreq).
+    SIOCLIFREMOVEIF = 0x8078696eu32;
+    /// Give an interface another address (lifreq).
+    SIOCLIFADDIF = 0xc078696fu32;
     /// ndd -get: the name in, the value out.
     ND_GET = 0x4e00u32;
     /// ndd -set: name and value.
@@ -85,14 +90,19 @@ numbers! {
 
 /// Bytes of an ifreq.
 pub const IFREQ: usize = 32;
+/// Bytes of a lifreq; more than fits its ioctls' numbers.
+pub const LIFREQ: usize = 376;
+/// Where the union of a lifreq starts.
+pub(crate) const LIFR_UNION: usize = 40;
 /// Bytes of an rtentry.
 pub const RTENTRY: usize = 48;
 /// Bytes of an arpreq.
 pub const ARPREQ: usize = 36;
 
-/// The name at the start of an ifreq; a NUL is forced at its end.
-pub fn name_of(ifreq: &[u8]) -> String {
-    let name = &ifreq[..ifreq.len().min(15)];
+/// The name at the start of an ifreq or lifreq; a NUL is forced at its end.
+pub fn name_of(req: &[u8]) -> String {
+    let most = if req.len() == LIFREQ { 31 } else { 15 };
+    let name = &req[..req.len().min(most)];
     let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
     String::from_utf8_lossy(&name[..end]).into_owned()
 }
@@ -104,6 +114,16 @@ pub fn ifreq(name: &str, union: &[u8]) -> Vec<u8> {
     b[..n].copy_from_slice(&name.as_bytes()[..n]);
     let m = union.len().min(16);
     b[16..16 + m].copy_from_slice(&union[..m]);
+    b
+}
+
+/// A lifreq: a name and what its union starts with.
+pub fn lifreq(name: &str, union: &[u8]) -> Vec<u8> {
+    let mut b = vec![0; LIFREQ];
+    let n = name.len().min(31);
+    b[..n].copy_from_slice(&name.as_bytes()[..n]);
+    let m = union.len().min(LIFREQ - LIFR_UNION);
+    b[LIFR_UNION..LIFR_UNION + m].copy_from_slice(&union[..m]);
     b
 }
 
@@ -206,7 +226,7 @@ pub(crate) fn client_ioctl<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
         let Some(f) = fetched else { return };
         return match run(q, f.cmd, f.cred, &f.data) {
             Ok(Done::Data(out)) => transparent::answer(q, f, &out),
-            Ok(Done::BringUp(at)) => bring_up(q, at, f.mp),
+            Ok(Done::BringUp(at, id)) => bring_up(q, at, id, f.mp),
             Err(e) => q.iocnak(f.mp, e),
         };
     }
@@ -218,13 +238,13 @@ pub(crate) fn client_ioctl<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
             mp.set_cont((!out.is_empty()).then(|| Msg::data(&out)));
             q.iocack(mp, 0);
         }
-        Ok(Done::BringUp(at)) => bring_up(q, at, mp),
+        Ok(Done::BringUp(at, id)) => bring_up(q, at, id, mp),
         Err(e) => q.iocnak(mp, e),
     }
 }
 
 /// The answer comes when the provider has answered.
-fn bring_up<M: OnStack>(q: &mut Queue<'_, M>, at: u32, mut mp: Msg) {
+fn bring_up<M: OnStack>(q: &mut Queue<'_, M>, at: u32, id: u16, mut mp: Msg) {
     mp.take_cont();
     let me = q.wr().qref();
     let Some(i) = q.shared().ill_mut(at) else {
@@ -234,12 +254,15 @@ fn bring_up<M: OnStack>(q: &mut Queue<'_, M>, at: u32, mut mp: Msg) {
         return q.iocnak(mp, Errno::ENXIO);
     };
     i.pending = Some((mp, me));
-    bring_up_at(q, wq, at);
+    bring_up_at(q, wq, at, id);
 }
 
-enum Done {
+/// How an ioctl is answered.
+pub(crate) enum Done {
+    /// With these bytes.
     Data(Vec<u8>),
-    BringUp(u32),
+    /// When the provider has let this address of an interface come up.
+    BringUp(u32, u16),
 }
 
 fn run<M: OnStack>(q: &mut Queue<'_, M>, cmd: i32, cred: Cred, data: &[u8]) -> Result<Done, Errno> {
@@ -257,6 +280,8 @@ fn run<M: OnStack>(q: &mut Queue<'_, M>, cmd: i32, cred: Cred, data: &[u8]) -> R
             | SIOCSARP
             | SIOCDARP
             | SIOCSIFMUXID
+            | SIOCLIFADDIF
+            | SIOCLIFREMOVEIF
             | ND_SET
     );
     if set {
@@ -270,208 +295,25 @@ fn run<M: OnStack>(q: &mut Queue<'_, M>, cmd: i32, cred: Cred, data: &[u8]) -> R
         }
         SIOCSARP | SIOCGARP | SIOCDARP => arp(q, cmd, data).map(Done::Data),
         SIOCGIFNUM => {
-            let n = q
-                .shared()
-                .ills
-                .iter()
-                .flatten()
-                .filter(|i| !i.name.is_empty())
-                .count() as u32;
+            let n = named(q.shared()).count() as u32;
             Ok(Done::Data(n.to_ne_bytes().to_vec()))
         }
         SIOCGIFCONF => {
-            let s = q.shared();
-            let named = s.ills.iter().flatten().filter(|i| !i.name.is_empty());
-            Ok(Done::Data(
-                named
-                    .flat_map(|i| ifreq(&i.name, &sockaddr_bytes(0, i.addr)))
-                    .collect(),
-            ))
+            let all = named(q.shared());
+            let one = |(i, p): (&Ill, &Ipif)| ifreq(&i.name_of(p.id), &sockaddr_bytes(0, p.addr));
+            Ok(Done::Data(all.flat_map(one).collect()))
         }
+        SIOCLIFADDIF | SIOCLIFREMOVEIF => ifreq::logical(q, cmd, data).map(Done::Data),
         ND_GET | ND_SET => crate::ndd::nd(q.shared(), cmd == ND_SET, data).map(Done::Data),
-        _ if (cmd as u32 >> 8) & 0xff == 0x69 => interface(q, cmd, data),
+        _ if (cmd as u32 >> 8) & 0xff == 0x69 => ifreq::interface(q, cmd, data),
         _ => Err(Errno::EINVAL),
     }
 }
 
-/// The ioctls whose argument is an ifreq.
-fn interface<M: OnStack>(q: &mut Queue<'_, M>, cmd: i32, data: &[u8]) -> Result<Done, Errno> {
-    if data.len() != IFREQ {
-        return Err(Errno::EINVAL);
-    }
-    let name = name_of(data);
-    let s = q.shared();
-    let at = s.ill_named(&name).ok_or(Errno::ENXIO)?;
-    let word = data[16..20].try_into().map_or(0, u32::from_ne_bytes);
-    let addr = || {
-        sockaddr(&data[16..32])
-            .map(|a| a.1)
-            .ok_or(Errno::EAFNOSUPPORT)
-    };
-    let i = s.ill(at).ok_or(Errno::ENXIO)?;
-    let out = |union: &[u8]| Ok(Done::Data(ifreq(&name, union)));
-    match cmd {
-        SIOCGIFADDR => return out(&sockaddr_bytes(0, i.addr)),
-        SIOCGIFDSTADDR => {
-            if i.flags & iff::POINTOPOINT == 0 {
-                return Err(Errno::EADDRNOTAVAIL);
-            }
-            return out(&sockaddr_bytes(0, i.dst));
-        }
-        SIOCGIFBRDADDR => {
-            if i.flags & iff::BROADCAST == 0 {
-                return Err(Errno::EADDRNOTAVAIL);
-            }
-            return out(&sockaddr_bytes(0, i.broadcast));
-        }
-        SIOCGIFNETMASK => return out(&sockaddr_bytes(0, i.mask)),
-        SIOCGIFFLAGS => return out(&i.flags.to_ne_bytes()),
-        SIOCGIFMTU => return out(&i.mtu.to_ne_bytes()),
-        SIOCGIFMETRIC => return out(&i.metric.to_ne_bytes()),
-        SIOCGIFINDEX => return out(&(at + 1).to_ne_bytes()),
-        SIOCGIFMUXID => return out(&[i.muxid[0].to_ne_bytes(), i.muxid[1].to_ne_bytes()].concat()),
-        _ => {}
-    }
-    let (up, p2p, max) = (i.is_up(), i.flags & iff::POINTOPOINT != 0, i.info.max_sdu);
-    let (mask, broadcast_link, loopback) = (
-        i.mask,
-        i.flags & iff::BROADCAST != 0,
-        i.flags & iff::LOOPBACK != 0,
-    );
-    // What changes while the interface is up takes its routes down and up again.
-    let mut change: Box<dyn FnOnce(&mut Ill)> = match cmd {
-        SIOCSIFADDR => {
-            let a = addr()?;
-            let m = if mask == 0 { class_mask(a) } else { mask };
-            Stack::valid_address(a, m, p2p)?;
-            if up && a == 0 {
-                return Err(Errno::EADDRNOTAVAIL);
-            }
-            Box::new(move |i| {
-                i.addr = a;
-                if i.mask == 0 || p2p {
-                    i.mask = if p2p { u32::MAX } else { m };
-                }
-                if broadcast_link {
-                    i.broadcast = a & i.mask | !i.mask;
-                }
-            })
-        }
-        SIOCSIFDSTADDR => {
-            if !p2p {
-                return Err(Errno::EINVAL);
-            }
-            let a = addr()?;
-            Box::new(move |i| i.dst = a)
-        }
-        SIOCSIFNETMASK => {
-            let m = addr()?;
-            if m.leading_ones() + m.trailing_zeros() < 32 {
-                return Err(Errno::EINVAL);
-            }
-            Box::new(move |i| {
-                i.mask = m;
-                if broadcast_link {
-                    i.broadcast = i.addr & m | !m;
-                }
-            })
-        }
-        SIOCSIFBRDADDR => {
-            if !broadcast_link {
-                return Err(Errno::EADDRNOTAVAIL);
-            }
-            let a = addr()?;
-            Box::new(move |i| i.broadcast = a)
-        }
-        SIOCSIFMTU => {
-            let limit = if loopback { 65535 } else { max };
-            if word < IP_MIN_MTU || word > limit {
-                return Err(Errno::EINVAL);
-            }
-            Box::new(move |i| i.mtu = word)
-        }
-        SIOCSIFMETRIC => Box::new(move |i| i.metric = word),
-        SIOCSIFMUXID => {
-            let id = |at: usize| data[at..at + 4].try_into().map_or(0, i32::from_ne_bytes);
-            let ids = [id(16), id(20)];
-            Box::new(move |i| i.muxid = ids)
-        }
-        SIOCSIFFLAGS => {
-            let done = set_flags(s, at, word as u16)?;
-            if !up && q.shared().ill(at).is_some_and(Ill::is_up) {
-                resolve::announce(q, at); // up again
-            }
-            return Ok(done);
-        }
-        _ => return Err(Errno::EINVAL),
-    };
-    let rebuild = up && !matches!(cmd, SIOCSIFMETRIC | SIOCSIFMUXID);
-    if rebuild {
-        s.remove_interface_routes(at);
-    }
-    if let Some(i) = s.ill_mut(at) {
-        std::mem::replace(&mut change, Box::new(|_| {}))(i);
-    }
-    if rebuild {
-        s.add_interface_routes(at);
-        if cmd == SIOCSIFMTU {
-            let of_it = |(id, r): (u32, &Ire)| (r.ill == at).then_some(id);
-            let ids: Vec<u32> = s.ires.iter().filter_map(of_it).collect();
-            for id in ids {
-                s.ires.get_mut(id).mtu = word;
-            }
-        }
-        resolve::announce(q, at);
-    }
-    Ok(Done::Data(Vec::new()))
-}
-
-/// SIOCSIFFLAGS: only some bits are the user's; coming up may have to wait for the provider.
-fn set_flags(s: &mut Stack, at: u32, flags: u16) -> Result<Done, Errno> {
-    let i = s.ill_mut(at).ok_or(Errno::ENXIO)?;
-    let (was, want) = (i.is_up(), flags & iff::UP != 0);
-    let p2p = i.flags & iff::POINTOPOINT != 0;
-    if want && !was {
-        if i.wq.is_some() && (i.name.is_empty() || !matches!(i.dl, Dl::Idle)) {
-            return Err(Errno::EINVAL);
-        }
-        if p2p && i.dst == 0 {
-            return Err(Errno::EINVAL); // 5.3: point-to-point without a far end
-        }
-        let (addr, bound, lo) = (i.addr, i.bound, i.wq.is_none());
-        let taken = s.ills.iter().enumerate().any(|(n, o)| {
-            n as u32 != at
-                && o.as_ref()
-                    .is_some_and(|o| o.is_up() && o.addr == addr && addr != 0)
-        });
-        if taken && !p2p {
-            return Err(Errno::EADDRNOTAVAIL);
-        }
-        let i = s.ill_mut(at).ok_or(Errno::ENXIO)?;
-        i.flags = i.flags & iff::FIXED & !iff::UNNUMBERED | flags & !iff::FIXED & !iff::UP;
-        if i.flags & (iff::BROADCAST | iff::LOOPBACK) == 0 {
-            i.flags |= iff::NOARP;
-        }
-        if taken {
-            i.flags |= iff::UNNUMBERED;
-        }
-        if bound || lo {
-            i.flags |= iff::UP;
-            s.add_interface_routes(at);
-            return Ok(Done::Data(Vec::new()));
-        }
-        return Ok(Done::BringUp(at));
-    }
-    i.flags = i.flags & (iff::FIXED | iff::UP | iff::NOARP)
-        | flags & !iff::FIXED & !iff::UP & !iff::NOARP;
-    if was && !want {
-        s.remove_interface_routes(at);
-        s.ires.delete_where(|r| r.ill == at && r.gateway != 0);
-        if let Some(i) = s.ill_mut(at) {
-            i.flags &= !iff::UP;
-        }
-    }
-    Ok(Done::Data(Vec::new()))
+/// The addresses of all interfaces that have a name.
+fn named(s: &Stack) -> impl Iterator<Item = (&Ill, &Ipif)> {
+    let links = s.ills.iter().flatten().filter(|i| !i.name.is_empty());
+    links.flat_map(|i| i.ipifs.iter().map(move |p| (i, p)))
 }
 
 /// SIOCADDRT, SIOCDELRT (rtentry).
@@ -497,7 +339,10 @@ fn route(s: &mut Stack, add: bool, b: &[u8]) -> Result<(), Errno> {
         let dst = dst & mask;
         return s
             .ires
-            .delete(dst, mask, Some(gw), |i| i.gateway == gw || i.src == gw)
+            .delete(dst, mask, None, |i| match i.gateway {
+                0 => i.src == gw,
+                g => g == gw,
+            })
             .map(|_| ());
     }
     if gw == 0 {
@@ -507,25 +352,18 @@ fn route(s: &mut Stack, add: bool, b: &[u8]) -> Result<(), Errno> {
     let id = s.ires.lookup(gw).ok_or(Errno::ENETUNREACH)?;
     let via = *s.ires.get(id);
     let reject = flags & (RTF_REJECT | RTF_BLACKHOLE);
-    let (ill, gateway, kind, src) = match via.kind {
+    let (ill, ipif, gateway, kind) = match via.kind {
         IreKind::Local | IreKind::Loopback => {
-            let up = |i: &Ill| i.is_up() && i.addr == gw;
-            let at = s
-                .ills
-                .iter()
-                .position(|i| i.as_ref().is_some_and(up))
-                .ok_or(Errno::ENETUNREACH)? as u32;
+            // The route is the address's own: of the first interface that has it up.
+            let has = |at: u32| Some((at, s.ill(at)?.with_addr(gw)?.id));
+            let mut ills = 0..s.ills.len() as u32;
+            let (at, id) = ills.find_map(has).ok_or(Errno::ENETUNREACH)?;
             let noarp = s.ill(at).is_some_and(|i| i.flags & iff::NOARP != 0);
-            (
-                at,
-                0,
-                if noarp {
-                    IreKind::IfNoResolver
-                } else {
-                    IreKind::IfResolver
-                },
-                gw,
-            )
+            let kind = match noarp {
+                true => IreKind::IfNoResolver,
+                false => IreKind::IfResolver,
+            };
+            (at, id, 0, kind)
         }
         IreKind::IfNoResolver | IreKind::IfResolver => {
             let kind = match mask {
@@ -533,11 +371,12 @@ fn route(s: &mut Stack, add: bool, b: &[u8]) -> Result<(), Errno> {
                 u32::MAX => IreKind::Host,
                 _ => IreKind::Prefix,
             };
-            (via.ill, gw, kind, 0)
+            (via.ill, via.ipif, gw, kind)
         }
         _ => return Err(Errno::ENETUNREACH),
     };
-    let mtu = s.ill(ill).map_or(IP_MIN_MTU, |i| i.mtu);
+    let p = s.ill(ill).and_then(|i| i.ipif(ipif));
+    let (src, mtu) = p.map_or((0, IP_MIN_MTU), |p| (p.addr, p.mtu));
     let flags = flags & !RTF_UP | RTF_UP | reject | if gateway != 0 { RTF_GATEWAY } else { 0 };
     s.ires
         .add(Ire {
@@ -546,6 +385,7 @@ fn route(s: &mut Stack, add: bool, b: &[u8]) -> Result<(), Errno> {
             mask,
             gateway,
             ill,
+            ipif,
             src,
             flags,
             mtu,

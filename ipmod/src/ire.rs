@@ -110,6 +110,8 @@ pub struct Ire {
     pub gateway: u32,
     /// The number of the interface; [`NO_ILL`]: that by which the gateway is reached.
     pub ill: u32,
+    /// The number of the address there that the route belongs to, and goes down with.
+    pub ipif: u16,
     /// The source address for what starts here; 0: none said.
     pub src: u32,
     /// RTF bits.
@@ -128,16 +130,20 @@ impl Ire {
         mask: 0,
         gateway: 0,
         ill: NO_ILL,
+        ipif: 0,
         src: 0,
         flags: RTF_BLACKHOLE,
         mtu: 0,
         uses: 0,
     };
 
-    /// Same route, for EEXIST: routes without a gateway may differ by their interface,
-    /// since every interface has its own 255.255.255.255.
+    /// Same route, for EEXIST: routes without a gateway may differ by their interface and
+    /// its address, since each of those has its own 255.255.255.255.
     fn same(&self, o: &Ire) -> bool {
-        self.kind == o.kind && self.gateway == o.gateway && (self.gateway != 0 || self.ill == o.ill)
+        let place = |i: &Ire| (i.ill, i.ipif);
+        self.kind == o.kind
+            && self.gateway == o.gateway
+            && (self.gateway != 0 || place(self) == place(o))
     }
 }
 
@@ -370,7 +376,7 @@ impl IreTable {
     ///
     /// # Errors
     /// EINVAL: the mask has a hole. EEXIST: there is one of this kind with the same
-    /// destination, mask and gateway (without a gateway: and interface). ENOMEM: the table
+    /// destination, mask and gateway (without a gateway: and address of an interface). ENOMEM: the table
     /// is full, at 2^25 prefixes.
     pub fn add(&mut self, mut ire: Ire) -> Result<IreId, Errno> {
         let len = len_of(ire.mask).ok_or(Errno::EINVAL)?;
@@ -686,6 +692,7 @@ mod tests {
             mask: mask_of(len),
             gateway,
             ill: 0,
+            ipif: 0,
             flags: RTF_UP,
             mtu: 1500,
             ..Ire::GONE

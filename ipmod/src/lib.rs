@@ -12,7 +12,7 @@
 //!
 //! Spec: ip(7P), arp(7P), udp(7P), tcp(7P), icmp(7P), RFC 791, 792, 793, 826, 1122, 1812.
 //! Kept: one streamtab for driver and module; plumbing, names, ioctl numbers, TPI.
-//! Differs: one address per interface; ip and arp share their tables.
+//! Differs: ip and arp share their tables.
 #![forbid(unsafe_code)]
 
 pub mod deliver;
@@ -22,6 +22,7 @@ pub mod icmp_out;
 pub mod ill;
 pub mod input;
 pub mod ioctl;
+pub mod ipif;
 pub mod ire;
 pub mod mib;
 pub mod module;
@@ -51,6 +52,7 @@ pub mod wire;
 mod driver;
 mod forward;
 mod icmp_in;
+mod ifreq;
 mod ndd;
 mod source_route;
 mod transparent;

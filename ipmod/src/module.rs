@@ -120,8 +120,7 @@ impl Module for Ip {
 /// Unbinds and detaches, then forgets the interface.
 fn close_ill(q: &mut Queue<'_, Ip>, at: u32) -> Wait {
     let s = q.shared();
-    s.remove_interface_routes(at);
-    s.ires.delete_where(|i| i.ill == at);
+    s.ill_down(at);
     for mp in s.neighbours.remove_where(at, |_| true) {
         q.discard(mp, "the interface is gone");
     }
@@ -129,7 +128,6 @@ fn close_ill(q: &mut Queue<'_, Ip>, at: u32) -> Wait {
     let Some(i) = s.ill_mut(at) else {
         return Wait::Done;
     };
-    i.flags &= !iff::UP;
     match i.dl {
         Dl::CloseUnbind | Dl::CloseDetach => Wait::Again,
         _ if i.bound => {
@@ -196,9 +194,9 @@ fn rput(q: &mut Queue<'_, Ip>, mut mp: Msg) {
             };
             q.freemsg(mp);
             let s = q.shared();
-            s.remove_interface_routes(ill);
+            s.ill_down(ill);
             if let Some(i) = s.ill_mut(ill) {
-                i.flags &= !(iff::UP | iff::RUNNING);
+                i.flags &= !iff::RUNNING;
                 i.bound = false;
                 i.error = Some(e);
             }
@@ -268,10 +266,11 @@ pub(crate) fn name_ill(q: &mut Queue<'_, Ip>, ill: u32) {
     }
 }
 
-/// Starts bringing the interface at `wq` up.
-pub(crate) fn bring_up_at<M: OnStack>(q: &mut Queue<'_, M>, wq: QRef, ill: u32) {
+/// Starts bringing the interface at `wq` up, for one of its addresses.
+pub(crate) fn bring_up_at<M: OnStack>(q: &mut Queue<'_, M>, wq: QRef, ill: u32, id: u16) {
     if let Some(i) = q.shared().ill_mut(ill) {
         i.dl = Dl::Up;
+        i.rising = id;
     }
     q.putnext_of(wq, bind_ip());
 }
@@ -383,16 +382,16 @@ fn fast_path_answer(q: &mut Queue<'_, Ip>, ill: u32, mut mp: Msg) {
     q.freemsg(mp);
 }
 
-/// The interface is up: flags, routes, and the ioctl is done.
+/// The address that asked for it is up: flags, routes, and the ioctl is done.
 fn up_done(q: &mut Queue<'_, Ip>, ill: u32) {
     let s = q.shared();
-    if let Some(i) = s.ill_mut(ill) {
-        i.dl = Dl::Idle;
-        i.flags |= iff::UP | iff::RUNNING;
-        i.error = None;
-    }
-    s.add_interface_routes(ill);
-    crate::resolve::announce(q, ill);
+    let Some(i) = s.ill_mut(ill) else { return };
+    i.dl = Dl::Idle;
+    i.flags |= iff::RUNNING;
+    i.error = None;
+    let id = i.rising;
+    s.ipif_up(ill, id);
+    crate::resolve::announce(q, ill, id);
     finish(q, ill, None);
 }
 

@@ -1,4 +1,5 @@
-//! ndd: parameters by name, and the reports `ip_ill_status`, `ip_ire_status`, `arp_cache_status`.
+//! ndd: parameters by name, and the reports `ip_ill_status`, `ip_ipif_status`, `ip_ire_status`,
+//! `arp_cache_status`.
 //!
 //! Spec: ndd(1M), the reference's ip-tpi 8.3. The reports' columns are our own; a line an
 //! entry, words separated by blanks.
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use streams::Errno;
 
+use crate::ill::Ill;
 use crate::resolve::mac_text;
 use crate::stack::Stack;
 
@@ -60,6 +62,7 @@ const PARAMS: &[Param] = params! {
     "ip_icmp_err_interval" 0..=99999 icmp_limit.interval: ms;
     "ip_icmp_err_burst" 1..=99999 icmp_limit.burst: u32;
     "ip_reass_queue_bytes" 0..=4294967295 reassembly.limit: usize;
+    "ip_addrs_per_if" 1..=8192 params.addrs_per_if: u32;
 };
 
 /// A report: what it is called, what it says.
@@ -68,6 +71,7 @@ type Report = (&'static str, fn(&Stack) -> String);
 const REPORTS: &[Report] = &[
     ("?", names),
     ("ip_ill_status", ills),
+    ("ip_ipif_status", ipifs),
     ("ip_ire_status", ires),
     ("ip_pmtu_status", pmtus),
     ("arp_cache_status", arps),
@@ -112,27 +116,48 @@ fn ip(a: u32) -> Ipv4Addr {
     Ipv4Addr::from(a)
 }
 
-/// name flags mtu address mask broadcast far-end link-address ip-muxid arp-muxid
+/// name flags addresses link-address ip-muxid arp-muxid
 fn ills(s: &Stack) -> String {
     let mut t = String::new();
     for i in s.ills.iter().flatten().filter(|i| !i.name.is_empty()) {
-        let mac = if i.mac.is_empty() {
-            "-".to_owned()
-        } else {
-            mac_text(&i.mac)
-        };
         let _ = writeln!(
             t,
-            "{} {:x} {} {} {} {} {} {mac} {} {}",
+            "{} {:x} {} {} {} {}",
             i.name,
             i.flags,
-            i.mtu,
-            ip(i.addr),
-            ip(i.mask),
-            ip(i.broadcast),
-            ip(i.dst),
+            i.ipifs.len(),
+            link_address(i),
             i.muxid[0],
             i.muxid[1]
+        );
+    }
+    t
+}
+
+fn link_address(i: &Ill) -> String {
+    match i.mac.is_empty() {
+        true => "-".to_owned(),
+        false => mac_text(&i.mac),
+    }
+}
+
+/// name flags mtu address mask broadcast far-end link-address metric
+fn ipifs(s: &Stack) -> String {
+    let mut t = String::new();
+    let links = s.ills.iter().flatten().filter(|i| !i.name.is_empty());
+    for (i, p) in links.flat_map(|i| i.ipifs.iter().map(move |p| (i, p))) {
+        let _ = writeln!(
+            t,
+            "{} {:x} {} {} {} {} {} {} {}",
+            i.name_of(p.id),
+            i.flags_of(p),
+            p.mtu,
+            ip(p.addr),
+            ip(p.mask),
+            ip(p.broadcast),
+            ip(p.dst),
+            link_address(i),
+            p.metric
         );
     }
     t
@@ -142,7 +167,9 @@ fn ills(s: &Stack) -> String {
 fn ires(s: &Stack) -> String {
     let mut t = String::new();
     for (_, r) in s.ires.iter() {
-        let name = s.ill(r.ill).map_or("-", |i| i.name.as_str());
+        let name = s
+            .ill(r.ill)
+            .map_or_else(|| "-".to_owned(), |i| i.name_of(r.ipif));
         let gw = if r.gateway != 0 { r.gateway } else { r.src };
         let _ = writeln!(
             t,

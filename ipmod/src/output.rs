@@ -14,7 +14,7 @@ use streams::prelude::*;
 
 use crate::forward::{in_pieces, leads_out};
 use crate::icmp_out::{self, code, ty};
-use crate::ill::iff;
+use crate::ill::{Ill, iff};
 use crate::ire::{IreKind, RTF_BLACKHOLE, RTF_REJECT};
 use crate::module::OnStack;
 use crate::stack::{NO_ILL, Stack};
@@ -112,32 +112,31 @@ impl Stack {
         if ire.src != 0 {
             return ire.src;
         }
-        self.ill(ire.ill).map_or(0, |i| i.addr)
+        let to = if ire.gateway != 0 {
+            ire.gateway
+        } else {
+            ire.dst
+        };
+        self.ill(ire.ill).map_or(0, |i| i.source_to(to))
     }
 
     /// Where a multicast goes that no route names: the first interface that can.
     fn multicast_route(&mut self) -> Option<crate::ire::IreId> {
         let able = iff::UP | iff::MULTICAST;
-        let ill = self
+        let able = |i: &&Ill| i.flags & able == able && i.flags & iff::LOOPBACK == 0;
+        let p = self
             .ills
             .iter()
             .flatten()
-            .find(|i| i.flags & able == able && i.flags & iff::LOOPBACK == 0 && i.addr != 0)?;
-        let (net, addr) = (ill.dst, ill.addr);
-        self.route(if net != 0 {
-            net
+            .filter(able)
+            .find_map(|i| i.up().next())?;
+        let near = if p.dst != 0 {
+            p.dst
         } else {
-            (addr & ill_mask(self, addr)) | 1
-        })
+            (p.addr & p.mask) | 1
+        };
+        self.route(near)
     }
-}
-
-fn ill_mask(s: &Stack, addr: u32) -> u32 {
-    s.ills
-        .iter()
-        .flatten()
-        .find(|i| i.addr == addr)
-        .map_or(u32::MAX, |i| i.mask)
 }
 
 /// Hands a finished datagram to an interface, for the neighbour `next`.

@@ -147,11 +147,15 @@ fn plumb_arp(sys: &dyn Sys, mux: i32, path: &str, name: &str) -> Result<i32, Err
     Ok(sys.ioctl(mux, Ioctl::Plink(dev.1))?.rval)
 }
 
-/// Unplumbs an interface: its links are undone and its streams close.
+/// Unplumbs an interface: its links are undone and its streams close. Of a logical one
+/// (`le0:1`) only the address goes.
 ///
 /// # Errors
 /// ENXIO no such interface; EPERM.
 pub fn unplumb(sys: &dyn Sys, name: &str) -> Result<(), Errno> {
+    if name.contains(':') {
+        return remove_logical(sys, name, None);
+    }
     let mux = open(sys, MUX)?;
     let b = i_str(sys, mux.1, ioctl::SIOCGIFMUXID, &ifreq(name, &[]))?;
     let id = |at: usize| i32::from_ne_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]);
@@ -166,6 +170,31 @@ pub fn unplumb(sys: &dyn Sys, name: &str) -> Result<(), Errno> {
 fn set(sys: &dyn Sys, cmd: i32, name: &str, union: &[u8]) -> Result<Vec<u8>, Errno> {
     let fd = open(sys, MUX)?;
     i_str(sys, fd.1, cmd, &ifreq(name, union))
+}
+
+/// SIOCLIFADDIF: another address for an interface, which is down at first. Its name.
+///
+/// # Errors
+/// ENXIO no such interface; ENOBUFS: it has `ip_addrs_per_if` of them; EADDRNOTAVAIL not a
+/// host's address; EPERM.
+pub fn add_logical(sys: &dyn Sys, name: &str, a: Ipv4Addr) -> Result<String, Errno> {
+    let fd = open(sys, MUX)?;
+    let req = ioctl::lifreq(name, &sockaddr_bytes(0, a.into()));
+    let made = i_str(sys, fd.1, ioctl::SIOCLIFADDIF, &req)?;
+    Ok(ioctl::name_of(&made))
+}
+
+/// SIOCLIFREMOVEIF: takes an interface's address away, or the logical interface of that name.
+///
+/// # Errors
+/// ENXIO no such interface; EADDRNOTAVAIL it has no such address; EINVAL it is the
+/// interface's first; EPERM.
+pub fn remove_logical(sys: &dyn Sys, name: &str, a: Option<Ipv4Addr>) -> Result<(), Errno> {
+    let fd = open(sys, MUX)?;
+    let addr = a.map(|a| sockaddr_bytes(0, a.into()));
+    let union = addr.as_ref().map_or(&[][..], |b| b);
+    let req = ioctl::lifreq(name, union);
+    i_str(sys, fd.1, ioctl::SIOCLIFREMOVEIF, &req).map(|_| ())
 }
 
 fn set_addr(sys: &dyn Sys, cmd: i32, name: &str, a: Ipv4Addr) -> Result<(), Errno> {
@@ -330,7 +359,7 @@ fn report<T>(sys: &dyn Sys, name: &str, f: impl Fn(&[&str]) -> Option<T>) -> Res
 /// # Errors
 /// Those of open(2) on /dev/udp.
 pub fn interfaces(sys: &dyn Sys) -> Result<Vec<Interface>, Errno> {
-    report(sys, "ip_ill_status", |w| {
+    report(sys, "ip_ipif_status", |w| {
         let a = |i: usize| w.get(i)?.parse().ok();
         Some(Interface {
             name: (*w.first()?).to_owned(),

@@ -34,10 +34,11 @@ const HOST: u8 = 1;
 #[cold]
 pub(crate) fn tell<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, next: u32, mp: &Msg) {
     let s = q.shared();
-    let near = s.ill(ill).is_some_and(|i| {
-        let on_link = |a: u32| (a ^ i.addr) & i.mask == 0;
-        i.mask != u32::MAX && on_link(h.src) && on_link(next)
-    });
+    let on_link = |a| {
+        let link = s.ill(ill);
+        link.is_some_and(|i| i.up().any(|p| p.mask != u32::MAX && p.on_subnet(a)))
+    };
+    let near = on_link(h.src) && on_link(next);
     if s.params.send_redirects && near && !source_routed(mp.rd(), h.ihl) {
         icmp_out::error(q, ill, mp, ty::REDIRECT, HOST, next);
     }
@@ -76,13 +77,15 @@ pub(crate) fn hear<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, body:
     let Some(i) = s.ill(ill).filter(|_| !full) else {
         return;
     };
-    let (mtu, from, wq) = (i.mtu, i.addr, i.wq);
+    let Some(p) = i.near(gateway) else { return };
+    let (id, mtu, from, wq) = (p.id, p.mtu, p.addr, i.wq);
     let added = s.ires.add(Ire {
         kind: IreKind::HostRedirect,
         dst,
         mask: u32::MAX,
         gateway,
         ill,
+        ipif: id,
         src: from,
         flags: RTF_UP | RTF_GATEWAY | RTF_HOST | RTF_DYNAMIC,
         mtu,
@@ -106,9 +109,10 @@ fn believable(s: &mut Stack, ill: u32, router: u32, gateway: u32, src: u32, dst:
     }
     let Some(id) = s.route(dst) else { return false };
     let used = *s.ires.get(id);
-    let neighbour = s
-        .ill(ill)
-        .is_some_and(|i| (gateway ^ i.addr) & i.mask == 0 && gateway != i.broadcast);
+    let neighbour = s.ill(ill).is_some_and(|i| {
+        i.up()
+            .any(|p| p.on_subnet(gateway) && gateway != p.broadcast)
+    });
     used.ill == ill && used.gateway == router && gateway != router && neighbour
 }
 

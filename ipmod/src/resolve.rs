@@ -15,7 +15,6 @@ use std::time::Duration;
 use dlpi::prim::{DL_UNITDATA_IND, Prim, SAP_ARP, SAP_IP, fast};
 use streams::prelude::*;
 
-use crate::ill::iff;
 use crate::ioctl;
 use crate::module::{OnStack, fast_path_probe};
 use crate::neighbour::{AGAIN, Neighbour};
@@ -39,7 +38,7 @@ pub fn resolve<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32, mp: Msg) {
     let Some(ill) = s.ill(out) else {
         return q.discard(mp, "the interface is gone");
     };
-    let broadcast = next == u32::MAX || next == 0 || next == ill.broadcast;
+    let broadcast = next == u32::MAX || next == 0 || ill.up().any(|p| p.broadcast == next);
     let known = if is_multicast(next) {
         let [_, b, c, d] = next.to_be_bytes();
         Some([0x01, 0x00, 0x5e, b & 0x7f, c, d]) // RFC 1112 6.4
@@ -104,13 +103,14 @@ fn give_up<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32) {
 }
 
 /// Tells the link that our address is here (a gratuitous request).
-pub(crate) fn announce<M: OnStack>(q: &mut Queue<'_, M>, ill: u32) {
-    let Some(i) = q.shared().ill(ill) else { return };
-    if !i.resolves() || i.addr == 0 {
+pub(crate) fn announce<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, id: u16) {
+    let Some(i) = q.shared().ill(ill).filter(|i| i.resolves()) else {
         return;
+    };
+    let up = i.ipif(id).filter(|p| p.is_up() && p.addr != 0);
+    if let Some(addr) = up.map(|p| p.addr) {
+        announce_for(q, ill, addr);
     }
-    let addr = i.addr;
-    announce_for(q, ill, addr);
 }
 
 /// The same for any address: a home agent does it for a mobile node (RFC 2002 4.6).
@@ -135,7 +135,7 @@ impl Stack {
         let mut f = [0; 28];
         f[..8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, op as u8]);
         f[8..14].copy_from_slice(mac);
-        f[14..18].copy_from_slice(&i.addr.to_be_bytes());
+        f[14..18].copy_from_slice(&i.source_to(target).to_be_bytes());
         if let Some(to) = to {
             f[18..24].copy_from_slice(&to);
         }
@@ -350,14 +350,13 @@ fn arp_input(q: &mut Queue<'_, Arp>, mut mp: Msg) {
     if i.mac.get(..6) == Some(&mac[..]) {
         return; // our own
     }
-    if sender == i.addr && sender != 0 {
+    if i.with_addr(sender).is_some() {
         let text =
             format_args!("{}: {} has our address", i.name.clone(), mac_text(&mac)).to_string();
         return q.strlog(1, format_args!("{text}"));
     }
-    let up = i.flags & iff::UP != 0;
-    let for_us =
-        up && (target == i.addr || s.neighbours.get((at, target)).is_some_and(|n| n.published));
+    let published = |a| s.neighbours.get((at, a)).is_some_and(|n| n.published);
+    let for_us = i.with_addr(target).is_some() || (i.is_up() && published(target));
     // RFC 826: update who is known; who asks for us becomes known.
     let known = s.neighbours.get((at, sender)).is_some();
     if sender != 0 && (known || (for_us && op == REQUEST)) {

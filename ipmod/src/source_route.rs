@@ -97,7 +97,7 @@ pub fn on_forward<M: OnStack>(
         failed(q, ill, mp);
         return None;
     }
-    let addr = s.ill(out).map_or(0, |i| i.addr);
+    let addr = s.ill(out).map_or(0, |i| i.source_to(h.dst));
     match options::record(mp.rd_mut(), h.ihl, addr, now, ours) {
         Ok(()) => Some(mp),
         Err(pointer) => {

@@ -6,7 +6,6 @@
 //! ```
 //!
 //! Spec: ip(7P); the reference's ip-tpi sections 1, 6, 7.
-//! Differs: one address per link; Solaris has logical units (le0:1).
 
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use streams::QRef;
 
 use crate::icmp::RateLimit;
 use crate::ill::Ill;
-use crate::ire::{Ire, IreId, IreKind, IreTable};
+use crate::ire::{IreId, IreKind, IreTable};
 use crate::mib::Mib;
 use crate::neighbour::Neighbours;
 use crate::pmtu::PathMtus;
@@ -74,6 +73,8 @@ pub struct Params {
     pub redirect_interval: Duration,
     /// `ip_ire_arp_interval`: a neighbour not heard of for so long is forgotten.
     pub arp_interval: Duration,
+    /// `ip_addrs_per_if`: addresses of one interface at most.
+    pub addrs_per_if: u32,
 }
 
 impl Default for Params {
@@ -93,6 +94,7 @@ impl Default for Params {
             ignore_redirect: false,
             redirect_interval: Duration::from_secs(60),
             arp_interval: Duration::from_secs(1200),
+            addrs_per_if: 256,
         }
     }
 }
@@ -168,18 +170,7 @@ impl Default for Stack {
         };
         // lo0 has no stream: 127.0.0.1 is looped back inside.
         s.ills.push(Some(Ill::loopback()));
-        let lo = Ire {
-            kind: IreKind::Loopback,
-            dst: 0x7f00_0001,
-            mask: u32::MAX,
-            gateway: 0,
-            ill: 0,
-            src: 0x7f00_0001,
-            flags: 0,
-            mtu: 8232,
-            uses: 0,
-        };
-        let _ = s.ires.add(lo); // the table is empty: it can't be there already
+        s.add_interface_routes(0, 0);
         s
     }
 }

@@ -15,11 +15,11 @@
 use streams::message::Ctl;
 use streams::prelude::*;
 
-use crate::ioctl::{IF_UNITSEL, IFREQ, SIOCGIFCONF, SIOCSLIFNAME};
+use crate::ioctl::{
+    IF_UNITSEL, IFREQ, LIFREQ, SIOCGIFCONF, SIOCLIFADDIF, SIOCLIFREMOVEIF, SIOCSLIFNAME,
+};
 use crate::module::OnStack;
 
-/// Bytes of a lifreq; its size does not fit the number.
-const LIFREQ: usize = 376;
 const IOC_OUT: u32 = 0x4000_0000;
 const IOC_IN: u32 = 0x8000_0000;
 
@@ -37,7 +37,7 @@ pub(crate) fn known(cmd: i32) -> bool {
 
 fn size(cmd: i32) -> usize {
     match cmd {
-        SIOCSLIFNAME => LIFREQ,
+        SIOCSLIFNAME | SIOCLIFADDIF | SIOCLIFREMOVEIF => LIFREQ,
         _ => (cmd as u32 >> 16 & 0xff) as usize,
     }
 }

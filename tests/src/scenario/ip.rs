@@ -7,6 +7,7 @@
 //!   %route [delete] 10.2.0.0/16 10.0.0.9 [reject|blackhole]
 //!   %ndd  ip_forwarding [0]               ND_SET, or ND_GET -> value
 //!   %sioc SIOCGIFADDR hme0 [addr=A | num=N | "union"] -> addr=A | num=N | nothing
+//!   %sioc SIOCLIFADDIF hme0 [addr=A] -> if=hme0:1
 //!   %ire  10.0.0.0/24 -> kind=IfResolver if=hme0 gw=10.0.0.1 flags=0 mtu=1500 | nothing
 //!   %mib  ipInDiscards -> 1               a counter
 //!   %drops "no route" -> 1                what was discarded for this reason
@@ -326,6 +327,8 @@ const SIOCS: &[(&str, i32)] = &[
     ("SIOCGIFINDEX", ioctl::SIOCGIFINDEX),
     ("SIOCGIFMUXID", ioctl::SIOCGIFMUXID),
     ("SIOCSIFMUXID", ioctl::SIOCSIFMUXID),
+    ("SIOCLIFADDIF", ioctl::SIOCLIFADDIF),
+    ("SIOCLIFREMOVEIF", ioctl::SIOCLIFREMOVEIF),
 ];
 
 /// `%sioc`: an ioctl(2) whose argument is an ifreq, as I_STR.
@@ -340,8 +343,16 @@ pub fn sioc(p: &Process, fd: i32, args: &[Tok]) -> Result<Outcome, Wrong> {
         (.., Some(Tok::Bytes(b))) => b.clone(),
         _ => Vec::new(),
     };
-    let asked = p.i_str(fd, number, &ioctl::ifreq(&name, &union));
+    let wide = cmd.starts_with("SIOCLIF");
+    let req = match wide {
+        true => ioctl::lifreq(&name, &union),
+        false => ioctl::ifreq(&name, &union),
+    };
+    let asked = p.i_str(fd, number, &req);
     Ok(asked.map(|r| {
+        if wide && !r.data.is_empty() {
+            return vec![Tok::key("if", Tok::word(ioctl::name_of(&r.data)))];
+        }
         let Some(u) = r.data.get(16..32) else {
             return vec![Tok::word("nothing")];
         };

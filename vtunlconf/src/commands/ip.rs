@@ -24,6 +24,7 @@ pub const COMMANDS: &[Command] = &[
         usage: &[
             "[-a]",
             "IF [ADDR/LEN [DST]] [netmask MASK | broadcast ADDR | mtu BYTES | up | down]...",
+            "IF (addif ADDR/LEN [DST] | removeif ADDR) [netmask MASK | broadcast ADDR | mtu BYTES | up | down]...",
             "IF unplumb",
         ],
         help: "address, state and size of an interface",
@@ -31,10 +32,15 @@ pub const COMMANDS: &[Command] = &[
                right. An address without a netmask gets that of its class, or of the \
                prefix length if it has one. A point-to-point interface, as ip0 and tun0 \
                are, takes the address of the other end too; it may share its own address \
-               with another interface.",
+               with another interface. More addresses have names such as le0:1: they come \
+               to be when one is given to them, or by `addif`, which takes the next free \
+               number; what follows `addif` is about the new one. `removeif` and `unplumb` \
+               take them away.",
         examples: &[
             "ifconfig le0 192.168.15.1 netmask 255.255.255.0 up",
             "ifconfig ip0 nobel1 dummy up",
+            "ifconfig le0:1 192.168.16.1 up",
+            "ifconfig le0 addif 192.168.17.1/24 up",
             "ifconfig le0 mtu 1400",
             "ifconfig -a",
         ],
@@ -117,9 +123,22 @@ fn ifconfig(sh: &mut Shell, args: &Args<'_>) -> Done {
     let host = sh.lab.host()?;
     let sys = &host.admin;
     let mut last = "";
+    let mut current = w.text.clone();
     for (label, word) in args.items() {
-        let name = w.text.as_str();
+        let name = current.as_str();
         let done = match (last, label) {
+            ("addif", "ADDR/LEN") => {
+                let (addr, len) = names.prefix(word)?;
+                plumb::add_logical(sys, name, addr).and_then(|made| {
+                    sh.out.line(format!("created logical interface {made}"));
+                    current = made;
+                    match len {
+                        Some(len) => plumb::set_netmask(sys, &current, mask_of(len)),
+                        None => Ok(()),
+                    }
+                })
+            }
+            ("removeif", _) => plumb::remove_logical(sys, name, Some(names.addr(word)?)),
             (_, "ADDR/LEN") => {
                 let (addr, len) = names.prefix(word)?;
                 plumb::set_address(sys, name, addr).and_then(|()| match len {
@@ -163,7 +182,16 @@ fn ifconfig_error(sys: &streams::Process, e: Errno, name: &Word, word: &Word, la
             let most = known.iter().find(|i| i.name == name.text).map_or(0, |i| i.mtu);
             fail.at(word.span).mend(format!("68 or more, and at most what the link takes (now {most})"))
         }
-        Errno::EADDRNOTAVAIL => {
+        Errno::EADDRNOTAVAIL if label == "ADDR" => {
+            fail.at(word.span).mend("`ifconfig -a` lists the addresses of each interface")
+        }
+        Errno::EINVAL if label == "ADDR" => fail
+            .at(word.span)
+            .mend("an interface keeps its first address: `ifconfig IF unplumb` takes all"),
+        Errno::ENOBUFS => fail
+            .at(word.span)
+            .mend("`ndd set ip_addrs_per_if NUMBER` allows an interface more addresses"),
+        Errno::EADDRNOTAVAIL | Errno::EADDRINUSE => {
             fail.at(word.span).mend("it has to be an address that a host can have with this netmask, and on one interface only")
         }
         _ => fail.at(word.span),
@@ -180,11 +208,13 @@ const FLAGS: &[(u16, &str)] = &[
     (iff::NOARP, "NOARP"),
     (iff::MULTICAST, "MULTICAST"),
     (iff::UNNUMBERED, "UNNUMBERED"),
+    (iff::DHCPRUNNING, "DHCP"),
+    (iff::PRIVATE, "PRIVATE"),
 ];
 
 fn show_interfaces(sh: &mut Shell, only: Option<&Word>) -> Done {
     let host = sh.lab.host()?;
-    let all = plumb::interfaces(&host.admin).tried("ip_ill_status")?;
+    let all = plumb::interfaces(&host.admin).tried("ip_ipif_status")?;
     let mut lines = Vec::new();
     for i in all.iter().filter(|i| only.is_none_or(|w| w.text == i.name)) {
         let set: Vec<&str> = FLAGS
@@ -210,7 +240,7 @@ fn show_interfaces(sh: &mut Shell, only: Option<&Word>) -> Done {
         } else {
             format!("        inet {} netmask {mask:08x}", i.addr)
         });
-        if i.mac != "-" {
+        if i.mac != "-" && !i.name.contains(':') {
             lines.push(format!("        ether {}", i.mac));
         }
     }
@@ -412,7 +442,7 @@ fn netstat(sh: &mut Shell, args: &Args<'_>) -> Done {
     let names = sh.lab.names.clone();
     let host = sh.lab.host()?;
     let mut t = Table::new(&["Name", "Mtu", "Address", "Netmask", "State"]);
-    for i in plumb::interfaces(&host.admin).tried("ip_ill_status")? {
+    for i in plumb::interfaces(&host.admin).tried("ip_ipif_status")? {
         let up = if i.flags & iff::UP != 0 { "up" } else { "down" };
         t.row([
             i.name,
@@ -520,8 +550,13 @@ pub fn config_lines(
     let all = plumb::interfaces(sys)?;
     for (name, line) in plumbed {
         lines.push(line.clone());
-        lines.extend(all.iter().find(|i| i.name == *name).and_then(ifconfig_line));
+        lines.extend(of_link(&all, name).filter_map(ifconfig_line));
     }
+    lines.extend(
+        of_link(&all, "lo0")
+            .filter(|i| i.name.contains(':'))
+            .filter_map(ifconfig_line),
+    );
     for r in plumb::routes(sys)?
         .iter()
         .filter(|r| r.flags & RTF_STATIC != 0)
@@ -536,6 +571,12 @@ pub fn config_lines(
         lines.push(format!("arp -s {} {}{published}", e.addr, e.mac));
     }
     Ok(lines)
+}
+
+/// The addresses of a link: le0, le0:1 ..
+fn of_link<'a>(all: &'a [Interface], link: &'a str) -> impl Iterator<Item = &'a Interface> {
+    let own = move |i: &&Interface| i.name.split(':').next() == Some(link);
+    all.iter().filter(own)
 }
 
 fn ifconfig_line(i: &Interface) -> Option<String> {

@@ -1,0 +1,63 @@
+//! ifconfig with several addresses on an interface, as its user sees it (ifconfig(1M)).
+
+use std::process::Command;
+
+/// What a script prints; its error if it fails.
+fn run(script: &str) -> Result<String, String> {
+    let done = Command::new(env!("CARGO_BIN_EXE_vtunlconf"))
+        .args(["-c", script])
+        .output()
+        .expect("vtunlconf runs");
+    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+    match done.status.success() {
+        true => Ok(text(&done.stdout)),
+        false => Err(text(&done.stderr)),
+    }
+}
+
+const HOST: &str = "wire net; host a; plumb le0 on net; ifconfig le0 10.9.0.1/24 up;";
+
+#[test]
+fn addresses_are_added_shown_and_removed() {
+    let made = "ifconfig le0:1 10.7.0.1/16 up; ifconfig le0 addif 10.8.0.1/24 up;";
+    let shown = run(&format!("{HOST} {made} ifconfig -a")).expect("ifconfig");
+    for line in [
+        "created logical interface le0:2",
+        "le0:1: flags=843<UP,BROADCAST,RUNNING,MULTICAST> mtu 1500",
+        "        inet 10.7.0.1 netmask ffff0000 broadcast 10.7.255.255",
+        "        inet 10.8.0.1 netmask ffffff00 broadcast 10.8.0.255",
+    ] {
+        assert!(shown.lines().any(|l| l == line), "{line}: {shown}");
+    }
+    // One link, one link address.
+    assert_eq!(shown.matches("ether").count(), 1, "{shown}");
+    let gone = "ifconfig le0 removeif 10.8.0.1; ifconfig le0:1 unplumb; netstat -i";
+    let left = run(&format!("{HOST} {made} {gone}")).expect("removeif");
+    assert!(
+        !left.contains("le0:1 ") && !left.contains("10.8.0.1"),
+        "{left}"
+    );
+}
+
+#[test]
+fn the_configuration_makes_them_again() {
+    let script = format!("{HOST} ifconfig le0:1 10.7.0.1/16 up; ifconfig lo0:1 10.1.1.1 up;");
+    let config = run(&format!("{script} show config all")).expect("config");
+    let (_, config) = config.split_once("is plumbed\n").expect("the note");
+    let again = run(&format!("{config}\nshow config all")).expect("the configuration runs");
+    let wanted = |t: &str| t.lines().filter(|l| l.starts_with("ifconfig")).count();
+    assert_eq!((wanted(config), wanted(&again)), (3, 3), "{config}");
+}
+
+#[test]
+fn errors_name_the_mend() {
+    let e = run(&format!("{HOST} ifconfig le0 removeif 10.9.0.1")).expect_err("the first one");
+    assert!(e.contains("keeps its first address"), "{e}");
+    let e = run(&format!("{HOST} ifconfig le0 removeif 10.9.0.9")).expect_err("no such address");
+    assert!(e.contains("`ifconfig -a` lists"), "{e}");
+    let e = run(&format!(
+        "{HOST} ifconfig le0 addif 10.9.0.1 netmask 255.255.255.0 up"
+    ))
+    .expect_err("it is there");
+    assert!(e.contains("on one interface only"), "{e}");
+}

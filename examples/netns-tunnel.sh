@@ -64,7 +64,7 @@ hold() {
     local pid=$!
     pids+=("$pid")
     # Until it is in a namespace of its own.
-    for _ in {1..100}; do
+    for _ in {1..1200}; do
         local ns
         ns=$(readlink "/proc/$pid/ns/net" 2>/dev/null || true)
         if [[ -n $ns && $ns != "$(readlink /proc/self/ns/net)" ]]; then
@@ -107,7 +107,7 @@ machine() { # machine PID OWN OTHER: numbers 1 and 2
         ip link set veth0 up
         ip tuntap add tun0 mode tun
         ip addr add 172.16.$own.1 peer 172.16.$own.2 dev tun0
-        ip link set tun0 up mtu 1500
+        ip link set tun0 up mtu 1500 txqueuelen 5000
         ip route add 172.16.$other.0/24 via 10.9.0.$other
         ip route add 10.$other.0.0/16 dev tun0 src 10.$own.0.1
     "
@@ -120,7 +120,7 @@ start() { # start NAME PID
     nsenter -n -t "$2" "$VTUNLCONF" "$here/tunnel-$1.vt" >"$work/vtunlconf-$1.log" 2>&1 &
     pids+=("$!")
     declare -g "shell_$1=$!"
-    for _ in {1..100}; do
+    for _ in {1..600}; do
         grep -q '^ready$' "$work/vtunlconf-$1.log" && return
         kill -0 "$!" 2>/dev/null || break
         sleep 0.1
@@ -149,16 +149,19 @@ else
 fi
 
 # ---- ping -------------------------------------------------------------------------------
-on "$a" ping -q -c 20 -i 0.05 -W 2 10.2.0.1 >"$work/ping.log" || fail "ping a to b"
-on "$b" ping -q -c 20 -i 0.05 -W 2 -s 1400 10.1.0.1 >>"$work/ping.log" || fail "ping b to a"
-[[ $(grep -c ' 0% packet loss' "$work/ping.log") == 2 ]] || fail "pings were lost"
-ok "ping: 20 each way, $(grep -m1 rtt "$work/ping.log" | sed 's/.*= //')"
+# One at a time: of several, ping waits for the last no longer than the others took.
+for _ in {1..20}; do
+    on "$a" ping -c 1 -W 60 10.2.0.1 >>"$work/ping.log" || fail "ping a to b"
+    on "$b" ping -c 1 -W 60 -s 1400 10.1.0.1 >>"$work/ping.log" || fail "ping b to a"
+done
+half=$(sed -n 's/.* time=\(.*\)/\1/p' "$work/ping.log" | sort -n | sed -n 20p)
+ok "ping: 20 each way, half of them within $half"
 
 # ---- UDP and TCP ------------------------------------------------------------------------
 if command -v python3 >/dev/null; then
     cat >"$work/flow.py" <<'PY'
 """flow.py udp-in|udp-out|tcp-in|tcp-out ADDRESS PORT [FILE]: prints how much and its hash."""
-import hashlib, socket, sys, time
+import hashlib, socket, sys
 
 what, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 digest, count = hashlib.sha256(), 0
@@ -166,20 +169,27 @@ if what == "udp-in":
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     s.bind((address, port))
-    s.settimeout(10)
+    s.settimeout(60)
     print("listening", flush=True)
-    while (data := s.recv(65536)) != b"end":
+    while True:
+        data, peer = s.recvfrom(65536)
+        if data == b"end":
+            break
         digest.update(data)
         count += 1
+        if count % 16 == 0:  # the sender is never far ahead: no queue overflows
+            s.sendto(b"%d" % count, peer)
 elif what == "udp-out":
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(60)
+    came = 0
     for i in range(2000):
+        while i - came >= 64:
+            came = int(s.recv(100))
         data = i.to_bytes(4, "big") * (1 + i % 340)
         s.sendto(data, (address, port))
         digest.update(data)
         count += 1
-        time.sleep(0.0005)
-    time.sleep(0.3)
     s.sendto(b"end", (address, port))
 elif what == "tcp-in":
     l = socket.create_server((address, port))
@@ -197,7 +207,7 @@ else:
 print(count, digest.hexdigest())
 PY
     listening() { # listening FILE
-        for _ in {1..100}; do grep -q listening "$1" && return; sleep 0.05; done
+        for _ in {1..1200}; do grep -q listening "$1" && return; sleep 0.05; done
         fail "the receiver does not listen"
     }
     transfer() { # transfer KIND FROM TO ADDRESS PORT NAME

@@ -9,13 +9,13 @@
 //!     this program, inside                   forwards                      echoes datagrams
 //! ```
 //!
-//! Waits for Linux have an end: [`PATIENCE`]. What the machine forbids is SKIPPED, with the
+//! Waits for Linux have an end, [`PATIENCE`]; nothing else depends on how fast anybody is. What the machine forbids is SKIPPED, with the
 //! reason.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, UdpSocket};
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use dlpi::Links;
 use dlpi::link::Link;
@@ -29,8 +29,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use streams::Config;
 use streams::{Cred, Kernel, Process};
 
-use crate::netns::{As, Lab, Skip, have};
-use crate::transport::PATIENCE;
+use crate::netns::{As, Lab, PATIENCE, Skip, have};
 
 /// This machine's kernel on the link.
 pub const LINUX: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -128,8 +127,8 @@ fn outside(who: As, medium: &str, name: &str) -> Result<(), Failed> {
     let me = std::env::current_exe()?;
     let me = me.to_str().ok_or("the program's name is not text")?;
     let mut echo = far.spawn([me, ECHO]);
-    echo.wait_line("listening", Duration::from_secs(10));
-    let out = linux.run(["timeout", "100", me, INSIDE, medium, name])?;
+    echo.wait_line("listening", PATIENCE);
+    let out = linux.run(["timeout", "600", me, INSIDE, medium, name])?;
     if out.status.success() {
         return Ok(());
     }

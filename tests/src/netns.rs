@@ -22,6 +22,10 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+/// How long anybody may take on a busy machine. A wait that has its answer ends; only one in
+/// vain lasts so long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Whose privilege makes the namespaces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum As {

@@ -19,8 +19,8 @@ use ipmod::tpi_options::T_NEGOTIATE;
 use streams::sys::event::{POLLIN, POLLPRI};
 use streams::{Got, PollFd, Process, Sys, oflag};
 
-/// How long an answer may take.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+use crate::netns::PATIENCE;
+
 /// T_CONN_IND.
 pub const T_CONN_IND: u32 = 11;
 /// T_CONN_CON.

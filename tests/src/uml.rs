@@ -21,7 +21,7 @@ use crate::netns::{Host, Running};
 /// The kernel.
 pub const KERNEL: &str = "linux.uml";
 /// How long a command may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A process that runs the lines we say, and says after each `status N`: a guest, or a
 /// shell.
@@ -88,7 +88,7 @@ pub fn boot(host: &Host, tap: &str, init: &Path) -> Console {
     let eth = format!("eth0=tuntap,{tap},02:00:00:00:00:02");
     let running = host.spawn([
         "timeout",
-        "200",
+        "900",
         KERNEL,
         "mem=96M",
         "quiet",
@@ -111,7 +111,7 @@ impl Drop for Console {
             let _ = say.write_all(b"\x04"); // it may have ended already
         }
         if let Some(mut r) = self.running.take() {
-            if !r.ends_within(Duration::from_secs(5)) {
+            if !r.ends_within(Duration::from_secs(30)) {
                 eprintln!("{} has to be told to end", self.name);
                 r.terminate();
             }

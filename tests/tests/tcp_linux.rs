@@ -14,10 +14,9 @@ use ipmod::tpi;
 use ipmod::tpi_options::{SOL_SOCKET, T_CURRENT, T_NEGOTIATE};
 use streams::{Sys, oflag};
 use vtunl_tests::linux::{self, CLOSED, Case, FAR, Host, LINUX, MEDIA, OURS, PORT, Side, ip, snmp};
+use vtunl_tests::netns::PATIENCE;
 use vtunl_tests::packets::checksum;
-use vtunl_tests::transport::{
-    Endpoint, PATIENCE, T_CONN_CON, T_DISCON_IND, bytes, sockaddr, words,
-};
+use vtunl_tests::transport::{Endpoint, T_CONN_CON, T_DISCON_IND, bytes, sockaddr, words};
 
 const T_OPTMGMT_ACK: u32 = 22;
 const SIZE: u32 = 1 << 20;

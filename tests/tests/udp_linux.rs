@@ -101,7 +101,7 @@ fn pings_of_every_size(side: Side) {
     let _host = side.host();
     for size in [0, 1, 56, 1472, 1473, 2960, 9000, 32768, 65507] {
         let before = snmp("Icmp:", "InEchoReps");
-        let ping = format!("-n -c 1 -W 10 -p a55a3c -s {size} {OURS}");
+        let ping = format!("-n -c 1 -W 60 -p a55a3c -s {size} {OURS}");
         let done = Command::new("ping").args(ping.split(' ')).output();
         let done = done.expect("ping");
         let said = String::from_utf8_lossy(&done.stdout);

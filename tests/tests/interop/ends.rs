@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use vtunl_tests::netns::{Host, Running};
+use vtunl_tests::netns::{Host, PATIENCE, Running};
 use vtunl_tests::uml::{self, Console};
 
 use crate::{Kind, LIBRARY, PYTHON, SHELL};
@@ -34,9 +34,12 @@ impl Ends {
             "addr add 10.1.0.1/32 dev lo",
             "tuntap add w0 mode tap",
             "addr add 10.9.0.1/24 dev w0",
+            // What nobody has had time to read yet is not lost.
+            "link set w0 txqueuelen 10000",
             "link set w0 up",
             "tuntap add tun0 mode tun",
             "addr add 172.16.1.1 peer 172.16.1.2 dev tun0",
+            "link set tun0 txqueuelen 10000",
             "link set tun0 up",
             "route add 10.2.0.0/16 dev tun0 src 10.1.0.1",
         ] {
@@ -63,6 +66,7 @@ impl Ends {
             "addr add 10.2.0.1/32 dev lo",
             "addr add 2001:db8:2::1/128 dev lo nodad",
             "addr add 10.9.0.2/24 dev eth0",
+            "link set eth0 txqueuelen 10000",
             "link set eth0 up",
             "route add 172.16.1.0/24 via 10.9.0.1",
         ] {
@@ -96,7 +100,7 @@ impl Ends {
             "-w",
             capture.to_str().expect("a name that is text"),
         ]);
-        wire.wait_line("File:", Duration::from_secs(10));
+        wire.wait_line("File:", PATIENCE);
         Ends {
             kind,
             guest,
@@ -138,7 +142,7 @@ impl Ends {
     /// A ping from the namespace that must be refused like this.
     #[track_caller]
     pub fn refused(&self, options: &str, why: &str) {
-        let (ok, said) = self.here(&format!("ping -c 1 -W 10 {options}"));
+        let (ok, said) = self.here(&format!("ping -c 1 -W 60 {options}"));
         assert!(
             !ok && said.contains(why),
             "ping {options}, not {why}: {said}"
@@ -148,11 +152,39 @@ impl Ends {
     /// The same from the guest.
     #[track_caller]
     pub fn refused_back(&mut self, options: &str, why: &str) {
-        let (status, said) = self.guest.run(&format!("ping -c 1 -W 10 {options}"));
+        let (status, said) = self.guest.run(&format!("ping -c 1 -W 60 {options}"));
         assert!(
             status != 0 && said.contains(why),
             "ping {options}, not {why}: {said}"
         );
+    }
+
+    /// A ping from the guest that is lost, until whoever dropped it has said why: then it is
+    /// refused like this. No answer may come.
+    #[track_caller]
+    pub fn refused_at_last_back(&mut self, options: &str, why: &str) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let (status, said) = self.guest.run(&format!("ping -c 1 -W 1 {options}"));
+            assert!(status != 0, "ping {options}, not {why}: {said}");
+            if said.contains(why) {
+                return;
+            }
+            assert!(Instant::now() < end, "ping {options}, never {why}: {said}");
+        }
+    }
+
+    /// A ping from the namespace whose first ones may be lost.
+    #[track_caller]
+    pub fn answered_at_last(&self, options: &str) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let (ok, said) = self.here(&format!("ping -c 1 -W 1 {options} {}", self.kind.far));
+            if ok {
+                return;
+            }
+            assert!(Instant::now() < end, "ping {options}: {said}");
+        }
     }
 
     /// One of the counters of vtunl's IP.
@@ -172,7 +204,7 @@ impl Ends {
             "python3 {py} {kind}-in {far} 5001 >/tmp/in 2>&1 &"
         ));
         self.guest
-            .ok("for i in {1..100}; do grep -q listening /tmp/in && break; sleep 0.1; done");
+            .ok("for i in {1..600}; do grep -q listening /tmp/in && break; sleep 0.1; done");
         let (ok, sent) = self.here(&format!("python3 {py} {kind}-out {far} 5001 {count}"));
         assert!(ok, "{kind}: {sent}");
         let came = self.guest.ok("wait; cat /tmp/in");
@@ -190,7 +222,7 @@ impl Ends {
         let mut sink = self
             .linux
             .spawn(["python3", &py, &format!("{kind}-in"), near, "5001"]);
-        sink.wait_line("listening", Duration::from_secs(10));
+        sink.wait_line("listening", PATIENCE);
         let sent = self
             .guest
             .ok(&format!("python3 {py} {kind}-out {near} 5001 {count}"));
@@ -208,8 +240,9 @@ impl Ends {
         // and back in both forms, says that all came before it.
         self.ping_back(1, &format!("-s 40 -p {}", "7f".repeat(16)));
         let all = |b: &[u8]| b.windows(24).filter(|w| **w == [0x7f; 24]).count() >= 4;
-        let end = Instant::now() + Duration::from_secs(10);
-        while !std::fs::read(&self.capture).is_ok_and(|b| all(&b)) && Instant::now() < end {
+        let end = Instant::now() + PATIENCE;
+        while !std::fs::read(&self.capture).is_ok_and(|b| all(&b)) {
+            assert!(Instant::now() < end, "the last ping is not in the capture");
             std::thread::sleep(Duration::from_millis(50));
         }
         self.wire.interrupt();
@@ -266,7 +299,7 @@ impl Ends {
 }
 
 fn ping_one(options: &str, to: &str) -> String {
-    let words = ["ping", "-q", "-c", "1", "-W", "10", options, to];
+    let words = ["ping", "-q", "-c", "1", "-W", "60", options, to];
     words.map(str::trim).join(" ").replace("  ", " ")
 }
 

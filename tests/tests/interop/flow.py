@@ -3,9 +3,15 @@
 flow.py udp-in|tcp-in ADDRESS PORT           prints "listening", then what came
 flow.py udp-out|tcp-out ADDRESS PORT COUNT   datagrams, or kilobytes
 flow.py refused ADDRESS PORT                 a datagram to a closed port: who says so?
+
+The receiver of datagrams says now and then how many have come, and their sender is never
+more than a window ahead: no queue overflows, however late anybody runs.
 """
 
 import hashlib, random, socket, sys, time
+
+PATIENCE = 60  # seconds
+WINDOW = 128  # datagrams
 
 what, address, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 SO_RCVBUFFORCE = 33  # beyond net.core.rmem_max, for a privileged user
@@ -17,28 +23,39 @@ if what == "udp-in":
     s = socket.socket(family, socket.SOCK_DGRAM)
     s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
     s.bind((address, port))
-    s.settimeout(20)
+    s.settimeout(PATIENCE)
     print("listening", flush=True)
-    heard = []
-    while (data := s.recv(65536)) != b"end":
-        heard.append(data)
-    # Neither their order is promised, nor that they come once.
-    for data in sorted(set(heard)):
+    # Neither their order is promised, nor that they come once: the end may come early.
+    heard, want = set(), None
+    while len(heard) != want:
+        try:
+            data, peer = s.recvfrom(65536)
+        except TimeoutError:
+            sys.exit(f"{len(heard)} of {want} have come, and nothing more in {PATIENCE} s")
+        if data.startswith(b"end "):
+            want = int(data[4:])
+        else:
+            heard.add(data)
+            if len(heard) % (WINDOW // 4) == 0:
+                s.sendto(b"%d" % len(heard), peer)
+    for data in sorted(heard):
         digest.update(data)
         n += 1
 elif what == "udp-out":
     s = socket.socket(family, socket.SOCK_DGRAM)
+    s.settimeout(PATIENCE)
     rng = random.Random(count)
-    said = []
+    said, came = [], 0
     for i in range(count):
+        while i - came >= WINDOW:
+            came = max(came, int(s.recv(100)))
         # Most fit the tunnel, every tenth comes in fragments.
         size = rng.randrange(1500, 6000) if i % 10 == 0 else rng.randrange(0, 1400)
         data = i.to_bytes(4, "big") + rng.randbytes(size)
         said.append(data)
         s.sendto(data, (address, port))
         time.sleep(0.001)
-    time.sleep(0.5)
-    s.sendto(b"end", (address, port))
+    s.sendto(b"end %d" % count, (address, port))
     for data in sorted(said):
         digest.update(data)
         n += 1
@@ -47,16 +64,16 @@ elif what == "tcp-in":
     l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     l.bind((address, port))
     l.listen()
-    l.settimeout(20)
+    l.settimeout(PATIENCE)
     print("listening", flush=True)
     c, _ = l.accept()
-    c.settimeout(20)
+    c.settimeout(PATIENCE)
     while data := c.recv(1 << 16):
         digest.update(data)
         n += len(data)
 elif what == "tcp-out":
     rng = random.Random(count)
-    with socket.create_connection((address, port), timeout=20) as c:
+    with socket.create_connection((address, port), timeout=PATIENCE) as c:
         for _ in range(count):
             data = rng.randbytes(1024)
             c.sendall(data)
@@ -64,7 +81,7 @@ elif what == "tcp-out":
             n += len(data)
 elif what == "refused":
     s = socket.socket(family, socket.SOCK_DGRAM)
-    s.settimeout(5)
+    s.settimeout(PATIENCE)
     s.connect((address, port))
     s.send(b"anybody?")
     try:

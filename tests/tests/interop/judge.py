@@ -91,11 +91,16 @@ def joined(i, outer):
     return type(i)(bytes(b))
 
 
+def ident(p):
+    """Whose fragments belong together (RFC 791 3.2): one identification of each protocol."""
+    return p.src, p.dst, p.proto, p.id
+
+
 def note_error(p):
     """Whom an ICMP error is about."""
     if isinstance(p, IP) and ICMP in p and p[ICMP].type in (3, 11):
         q = IP(whole(p)[p.ihl * 4 + 8:])
-        refused.add((q.src, q.dst, q.id, q.len))
+        refused.add((ident(q), q.len))
     if isinstance(p, IPv6) and p.nh == 58 and whole(p)[40] in (1, 2, 3, 4):
         q = IPv6(whole(p)[48:])
         refused.add((q.src, q.dst, q.fl, q.plen))
@@ -112,7 +117,7 @@ for p in rdpcap(file):
     else:
         bare.add(as_routed(p))
         if isinstance(p, IP) and not p.flags.DF:
-            data = octets.setdefault((p.src, p.dst, p.id, p.ttl), {})
+            data = octets.setdefault((ident(p), p.ttl), {})
             data.update(enumerate(whole(p)[p.ihl * 4:], p.frag * 8))
         note_error(p)
 
@@ -160,11 +165,11 @@ for p in [IP(raw(q)) for q in defragment(list(once.values()))]:
 # What went no further was refused, and its source told.
 for i in silent:
     if isinstance(i, IP) and not i.flags.DF:
-        data = octets.get((i.src, i.dst, i.id, i.ttl - 1), {})
-        want = whole(i)[i.ihl * 4:]
-        if bytes(data.get(i.frag * 8 + n, 0) for n in range(len(want))) == want:
+        data = octets.get((ident(i), i.ttl - 1), {})
+        want = enumerate(whole(i)[i.ihl * 4:], i.frag * 8)
+        if all(data.get(at) == octet for at, octet in want):
             continue  # in pieces, RFC 791 3.2
-    if not isinstance(i, IP) or (i.src, i.dst, i.id, i.len) not in refused:
+    if not isinstance(i, IP) or (ident(i), i.len) not in refused:
         wrong(i, "decapsulated, and did not come out")
 
 for line, n in Counter(broken).most_common(20):

@@ -146,7 +146,21 @@ fn main() -> ExitCode {
             });
         }
     }
+    if who.is_ok() {
+        trials.push(Trial::test("judge::cases", judge_cases));
+    }
     libtest_mimic::run(&args, trials).exit_code()
+}
+
+/// The judge by itself, of captures made to order.
+fn judge_cases() -> Result<(), Failed> {
+    let cases = format!("{LIBRARY}/judge_cases.py");
+    let out = Command::new(PYTHON).arg(cases).output()?;
+    if out.status.success() {
+        return Ok(());
+    }
+    let said = [out.stdout, out.stderr].concat();
+    Err(String::from_utf8_lossy(&said).into_owned().into())
 }
 
 /// Who can make the namespaces, if all the tools are here.

@@ -72,6 +72,11 @@ impl Signals {
         })
     }
 
+    /// A signal has come since; it stays for who can act on it.
+    pub fn raised(&self) -> bool {
+        self.got.lock().unwrap_or_else(|e| e.into_inner()).is_some()
+    }
+
     /// A signal has come since; takes it.
     pub fn pending(&self) -> bool {
         self.wait(Some(Duration::ZERO)).is_some()

@@ -10,6 +10,7 @@ mod probe;
 mod script;
 mod show;
 mod streams;
+mod traceroute;
 mod tunnel;
 
 pub use lab::read_hosts;
@@ -24,6 +25,7 @@ pub const ALL: &[&[Command]] = &[
     drivers::COMMANDS,
     ip::COMMANDS,
     probe::COMMANDS,
+    traceroute::COMMANDS,
     tunnel::COMMANDS,
     getconf::COMMANDS,
     show::COMMANDS,

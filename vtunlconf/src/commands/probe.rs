@@ -68,12 +68,12 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
-const HEADER: usize = 20;
-const ICMP: u8 = 1;
-const UDP: u8 = 17;
+pub(super) const HEADER: usize = 20;
+pub(super) const ICMP: u8 = 1;
+pub(super) const UDP: u8 = 17;
 
 /// The checksum of RFC 1071.
-fn checksum(b: &[u8]) -> u16 {
+pub(super) fn checksum(b: &[u8]) -> u16 {
     let mut sum = 0u64;
     for pair in b.chunks(2) {
         sum += u64::from(pair[0]) << 8 | u64::from(pair.get(1).copied().unwrap_or(0));
@@ -85,7 +85,14 @@ fn checksum(b: &[u8]) -> u16 {
 }
 
 /// A header that IP completes: identification, checksum, and the source if it is 0.
-fn header(proto: u8, src: Ipv4Addr, dst: Ipv4Addr, ttl: u8, df: bool, payload: usize) -> Vec<u8> {
+pub(super) fn header(
+    proto: u8,
+    src: Ipv4Addr,
+    dst: Ipv4Addr,
+    ttl: u8,
+    df: bool,
+    payload: usize,
+) -> Vec<u8> {
     let len = u16::try_from(HEADER + payload).unwrap_or(u16::MAX);
     let mut h = vec![0x45, 0];
     h.extend(len.to_be_bytes());
@@ -208,7 +215,8 @@ fn pings(
         host.admin
             .putmsg(fd, None, Some(&datagram), false)
             .tried("ping")?;
-        if wait_answer(sh, fd, ident, seq, wait)? {
+        let ours = |d: &[u8]| is_answer(d, ident, seq).then_some(());
+        if wait_for(sh, fd, wait, ours)?.is_some() {
             got += 1;
             let took = start.elapsed();
             times.push((
@@ -226,14 +234,13 @@ fn pings(
     Ok((got, times))
 }
 
-/// Waits for the answer to one request.
-fn wait_answer(
+/// Waits for a message in whose data something is found.
+pub(super) fn wait_for<T>(
     sh: &mut Shell,
     fd: i32,
-    ident: u16,
-    seq: u16,
     wait: Duration,
-) -> Result<bool, Fail> {
+    find: impl Fn(&[u8]) -> Option<T>,
+) -> Result<Option<T>, Fail> {
     let mut left = wait;
     let step = Duration::from_millis(100);
     loop {
@@ -243,16 +250,17 @@ fn wait_answer(
         let host = sh.lab.host()?;
         loop {
             match host.admin.getmsg(fd, 256, 65_536, false) {
-                Ok(m) if is_answer(m.data.as_deref().unwrap_or_default(), ident, seq) => {
-                    return Ok(true);
+                Ok(m) => {
+                    if let Some(found) = find(m.data.as_deref().unwrap_or_default()) {
+                        return Ok(Some(found));
+                    }
                 }
-                Ok(_) => {}
                 Err(Errno::EAGAIN) => break,
-                Err(e) => return Err(Fail::errno("ping", e)),
+                Err(e) => return Err(Fail::errno("getmsg", e)),
             }
         }
         if left.is_zero() {
-            return Ok(false);
+            return Ok(None);
         }
         let now = left.min(step);
         match sh.lab.clock {
@@ -270,8 +278,8 @@ fn wait_answer(
                 let host = sh.lab.host()?;
                 host.admin.poll(&mut fds, Some(now)).tried("poll")?;
                 left = left.saturating_sub(start.elapsed());
-                if sh.signals.pending() {
-                    return Ok(false);
+                if sh.signals.raised() {
+                    return Ok(None);
                 }
             }
         }

@@ -213,6 +213,42 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// DL_BIND_REQ to an LSAP with LLC, and with DL_AUTO_XID, DL_AUTO_TEST; the DLSAP bound.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub fn bind_llc(&self, lsap: u8, auto: u32) -> Result<Vec<u8>, Error> {
+        let mut p = Prim::bind(lsap.into());
+        if let Prim::BindReq { xidtest_flg, .. } = &mut p {
+            *xidtest_flg = auto;
+        }
+        match self.request(&p)? {
+            Prim::BindAck { addr, .. } => Ok(addr),
+            other => Err(Error::Unexpected(other.name())),
+        }
+    }
+
+    /// DL_SUBS_BIND_REQ of a class.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub fn subs_bind(&self, sap: &[u8], class: u32) -> Result<(), Error> {
+        let sap = OffLen(sap.to_vec());
+        match self.request(&Prim::SubsBindReq { sap, class })? {
+            Prim::SubsBindAck { .. } => Ok(()),
+            other => Err(Error::Unexpected(other.name())),
+        }
+    }
+
+    /// DL_SUBS_UNBIND_REQ.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub fn subs_unbind(&self, sap: &[u8]) -> Result<(), Error> {
+        let sap = OffLen(sap.to_vec());
+        self.ok(&Prim::SubsUnbindReq { sap })
+    }
+
     /// DL_UNBIND_REQ.
     ///
     /// # Errors
@@ -388,8 +424,16 @@ impl<'a> Client<'a> {
     /// # Errors
     /// Timeout, those of getmsg(2), a DL_ERROR_ACK as [`Error::Dl`].
     pub fn indication(&self) -> Result<Prim, Error> {
+        self.indication_with_data().map(|(p, _)| p)
+    }
+
+    /// The same with its data: DL_TEST_CON, for instance.
+    ///
+    /// # Errors
+    /// As [`Client::indication`].
+    pub fn indication_with_data(&self) -> Result<(Prim, Vec<u8>), Error> {
         self.wait(POLLIN | POLLPRI)?;
         let got = self.sys.getmsg(self.fd, 4096, 1 << 17, false)?;
-        Self::understood(got.ctl)
+        Self::understood(got.ctl).map(|p| (p, got.data.unwrap_or_default()))
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   ip, snoop, client.rs ── DL_* primitives, M_DATA ──► provider/ ── frames ──► link/
 //!                             prim/                     state.rs           tun tap packet
-//!                                                       addr.rs            wire pcap null
+//!                                                       filter.rs llc.rs   wire pcap null
 //!                                                                          fault over any
 //!   style 2   open ─ ATTACH ppa ─► UNBOUND ─ BIND sap ─► IDLE
 //!   style 1   open ──────────────► UNBOUND ─ BIND sap ─► IDLE
@@ -36,7 +36,9 @@
 
 pub mod addr;
 pub mod client;
+pub mod filter;
 pub mod link;
+pub mod llc;
 pub mod prim;
 pub mod provider;
 pub mod state;
@@ -94,6 +96,17 @@ pub fn register_wire(
         name,
         listed(ports, |(wire, mac)| Ok(wire.port(*mac))),
     )
+}
+
+/// Registers `/dev/llc1` over the units of an Ethernet driver: LLC class I on its links
+/// (llc1(7D)), PPA n as there.
+///
+/// # Errors
+/// EEXIST: the name is taken. EINVAL: there is no data link driver of that name.
+pub fn register_llc1(kernel: &Kernel, over: &str) -> Result<(), Errno> {
+    kernel
+        .add_drv_sharing::<Dlpi>(provider::LLC1, over)
+        .map(|_| ())
 }
 
 /// Registers `/dev/pcap`: PPA n reads the first and writes the second file of `files[n]`.

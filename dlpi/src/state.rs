@@ -15,8 +15,8 @@
 //! Kept: wrong state is DL_OUTSTATE and changes nothing; a datagram in the wrong state is
 //! a DL_UDERROR_IND; DL_INFO_REQ and DL_GET_STATISTICS_REQ are answered in any state.
 //! Differs: none.
-//! Not done: DL_SUBS_BIND_REQ, DL_UDQOS_REQ, XID and TEST are refused (DL_NOTSUPPORTED);
-//! connection-oriented and acknowledged service are not offered (DL_UNSUPPORTED).
+//! Not done: connection-oriented and acknowledged service are not offered (DL_UNSUPPORTED);
+//! aggregation, capabilities and hardware control are DL_NOTSUPPORTED.
 
 use crate::prim::*;
 
@@ -160,14 +160,14 @@ pub const TABLE: &[Row] = &[
     row(DL_GET_STATISTICS_REQ,   [Do,                 Do,                    Do,                Do ]),
     row(DL_NOTIFY_REQ,           [OUT,                Do,                    Do,                OUT]),
     row(DL_UNITDATA_REQ,         [UDO,                UDO,                   Do,                UDO]),
+    row(DL_UDQOS_REQ,            [OUT,                OUT,                   Do,                OUT]),
+    row(DL_SUBS_BIND_REQ,        [OUT,                OUT,                   Do,                OUT]),
+    row(DL_SUBS_UNBIND_REQ,      [OUT,                OUT,                   Do,                OUT]),
+    row(DL_XID_REQ,              [OUT,                OUT,                   Do,                OUT]),
+    row(DL_XID_RES,              [OUT,                OUT,                   Do,                OUT]),
+    row(DL_TEST_REQ,             [OUT,                OUT,                   Do,                OUT]),
+    row(DL_TEST_RES,             [OUT,                OUT,                   Do,                OUT]),
 
-    row(DL_SUBS_BIND_REQ,        [OPT; 4]),
-    row(DL_SUBS_UNBIND_REQ,      [OPT; 4]),
-    row(DL_UDQOS_REQ,            [OPT; 4]),
-    row(DL_XID_REQ,              [OPT; 4]),
-    row(DL_XID_RES,              [OPT; 4]),
-    row(DL_TEST_REQ,             [OPT; 4]),
-    row(DL_TEST_RES,             [OPT; 4]),
     row(DL_MONITOR_LINK_LAYER,   [OPT; 4]),
     row(DL_AGGR_REQ,             [OPT; 4]),
     row(DL_UNAGGR_REQ,           [OPT; 4]),

@@ -67,6 +67,18 @@ pub const DL_IPV6_TOKEN: u32 = 3;
 /// `dl_addr_type`: the link-layer address for IPv6.
 pub const DL_IPV6_LINK_LAYER_ADDR: u32 = 4;
 
+/// `dl_flag` of XID and TEST: the poll or final bit.
+pub const DL_POLL_FINAL: u32 = 1;
+
+/// A quality that is not known.
+pub const DL_UNKNOWN: i32 = -1;
+/// A quality that does not matter.
+pub const DL_QOS_DONT_CARE: i32 = -2;
+/// `dl_qos_type`: the qualities selected of connectionless service.
+pub const DL_QOS_CL_SEL1: u32 = 0x104;
+/// `dl_protection`: none.
+pub const DL_PROT_NONE: i32 = 0xb01;
+
 /// `dl_subs_bind_class`.
 pub const DL_PEER_BIND: u32 = 1;
 /// `dl_subs_bind_class`.

@@ -18,10 +18,14 @@ use std::time::Duration;
 
 use streams::prelude::*;
 
+use super::llc::Mode;
 use super::port::{User, tick};
-use super::{Dlpi, request};
-use crate::addr::{Dest, Dlsap, ETHER_HDR, Ether, MAX_LENGTH, sap_of_packet};
+use super::stats::Statistics;
+use super::{Dlpi, llc, request};
+use crate::addr::{Dest, Dlsap, ETHER_HDR, Ether, sap_of_packet};
+use crate::filter::{Carried, Sap};
 use crate::link::{Event, Medium};
+use crate::llc::Llc;
 use crate::prim::fast;
 
 /// Frames taken from a link before others get their turn.
@@ -77,8 +81,6 @@ pub(super) fn receive(q: &mut Queue<'_, Dlpi>) {
                 return died(q, at);
             }
         };
-        p.stats.ipackets += 1;
-        p.stats.rbytes += n as u64;
         if n > max {
             p.stats.ierrors += 1;
             q.discard(mp, "longer than the link's MTU");
@@ -91,7 +93,7 @@ pub(super) fn receive(q: &mut Queue<'_, Dlpi>) {
             mp = q.alloc(HEADROOM, n);
             mp.append(&q.shared().scratch[..n]);
         }
-        deliver(q, at, mp, To::All);
+        deliver(q, at, mp, To::Received);
     }
     if let Some(p) = q.shared().port(at) {
         p.ring(); // there may be more
@@ -148,7 +150,9 @@ fn died(q: &mut Queue<'_, Dlpi>, at: usize) {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum To {
     /// Whoever its address and SAP are for.
-    All,
+    Received,
+    /// The same, of a frame that we send to ourselves.
+    Looped,
     /// Only who listens to the medium: the frame is one that we send.
     Snoopers,
 }
@@ -159,12 +163,13 @@ enum As {
     Payload,
     Indication,
     Raw,
+    Llc(Mode),
 }
 
 /// The addresses of a frame.
 #[derive(Clone, Copy)]
 struct Heading {
-    sap: u32,
+    carries: Carried,
     to: Dest,
     ether: Option<Ether>,
 }
@@ -175,6 +180,7 @@ pub(super) fn deliver(q: &mut Queue<'_, Dlpi>, at: usize, mut mp: Msg, who: To) 
     let Some(p) = q.shared().port(at) else {
         return q.discard(mp, "not attached");
     };
+    let size = mp.len();
     let h = match p.medium {
         Medium::PointToPoint => {
             let Some(sap) = sap_of_packet(mp.rd()) else {
@@ -182,7 +188,7 @@ pub(super) fn deliver(q: &mut Queue<'_, Dlpi>, at: usize, mut mp: Msg, who: To) 
                 return q.discard(mp, "neither IPv4 nor IPv6");
             };
             Heading {
-                sap,
+                carries: Carried::of_type(sap),
                 to: Dest::Us,
                 ether: None,
             }
@@ -192,52 +198,64 @@ pub(super) fn deliver(q: &mut Queue<'_, Dlpi>, at: usize, mut mp: Msg, who: To) 
                 p.stats.ierrors += 1;
                 return q.discard(mp, "shorter than an Ethernet header");
             };
-            if u32::from(e.kind) <= MAX_LENGTH {
+            let mut carries = Carried::of_type(e.kind);
+            if carries.sap == Sap::Raw {
                 // IEEE 802.3 3.2.6: the length tells data from padding.
                 if ETHER_HDR + usize::from(e.kind) > mp.len() {
                     p.stats.ierrors += 1;
                     return q.discard(mp, "shorter than its 802.3 length");
                 }
                 mp.truncate(ETHER_HDR + usize::from(e.kind));
-            }
-            let to = Dest::of(&e.dst, &own);
-            match (who, to) {
-                (To::All, Dest::Broadcast) => p.stats.brdcstrcv += 1,
-                (To::All, Dest::Multicast(_)) => p.stats.multircv += 1,
-                _ => {}
+                carries.llc = Llc::parse(&mp.rd()[ETHER_HDR..]);
             }
             Heading {
-                sap: e.sap(),
-                to,
+                carries,
+                to: Dest::of(&e.dst, &own),
                 ether: Some(e),
             }
         }
     };
+    // Nobody answers what is for another station, or what we send ourselves.
+    let llc_on = who != To::Snoopers && h.to != Dest::Other;
     let wants = |u: &User| -> Option<(QRef, As)> {
         let snooper = || u.filter.has(crate::prim::DL_PROMISC_PHYS);
         if !(u.bound || u.raw)
-            || !u.filter.accepts(h.sap, h.to)
+            || !u.filter.accepts(&h.carries, h.to)
             || (who == To::Snoopers && !snooper())
         {
             return None;
         }
-        let how = match (u.raw, u.fast && h.to == Dest::Us) {
-            (true, _) => As::Raw,
-            (_, true) => As::Payload,
+        let how = match u.llc {
+            _ if u.raw => As::Raw,
+            Some(mode) if llc_on && u.filter.by_llc(&h.carries) => As::Llc(mode),
+            _ if u.fast && h.to == Dest::Us && u.filter.is_first(&h.carries) => As::Payload,
             _ => As::Indication,
         };
         Some((u.q, how))
     };
     let mut to = p.users.iter().filter_map(wants);
-    let Some(first) = to.next() else {
+    let first = to.next();
+    // Empty, and without an allocation, for one stream.
+    let others: Vec<(QRef, As)> = to.collect();
+    if who == To::Received {
+        count(&mut p.stats, &h, size, first.is_some());
+    }
+    if llc_on
+        && let (Some(e), Some(l)) = (&h.ether, &h.carries.llc)
+        && let Some(through) = llc::for_station(q, at, l)
+    {
+        let copy = mp.dupmsg();
+        llc::answer_as_station(q, at, through, copy, (e, l));
+        if first.is_none() {
+            return q.freemsg(mp);
+        }
+    }
+    let Some(first) = first else {
         if who == To::Snoopers {
             return q.freemsg(mp); // it was only a copy
         }
-        p.stats.ierrors += 1;
         return q.discard(mp, "no stream for this SAP or address");
     };
-    // Empty, and without an allocation, for one stream.
-    let others: Vec<(QRef, As)> = to.collect();
     for (to, how) in others {
         let copy = mp.dupmsg();
         hand_up(q, at, to, how, copy, &h);
@@ -245,9 +263,32 @@ pub(super) fn deliver(q: &mut Queue<'_, Dlpi>, at: usize, mut mp: Msg, who: To) 
     hand_up(q, at, first.0, first.1, mp, &h);
 }
 
+/// Counts a frame that came. One for another station, or for a group that no stream has, is
+/// the hardware's to pass over, unless somebody listens to it.
+#[inline]
+fn count(stats: &mut Statistics, h: &Heading, size: usize, wanted: bool) {
+    let ours = matches!(h.to, Dest::Us | Dest::Broadcast);
+    if !wanted && !ours {
+        return;
+    }
+    stats.ipackets += 1;
+    stats.rbytes += size as u64;
+    match h.to {
+        Dest::Broadcast => stats.brdcstrcv += 1,
+        Dest::Multicast(_) => stats.multircv += 1,
+        Dest::Us | Dest::Other => {}
+    }
+    if !wanted {
+        stats.unknowns += 1;
+    }
+}
+
 /// One stream's copy, in the form it asked for.
 #[inline]
 fn hand_up(q: &mut Queue<'_, Dlpi>, at: usize, to: QRef, how: As, mut mp: Msg, h: &Heading) {
+    if let (As::Llc(mode), Some(e), Some(l)) = (how, &h.ether, &h.carries.llc) {
+        return llc::deliver(q, at, to, mode, mp, (e, l));
+    }
     let Some(mut up) = q.at(to) else {
         return q.discard(mp, "the stream is gone");
     };

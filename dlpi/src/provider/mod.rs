@@ -5,6 +5,7 @@
 //!                                                                          in state.rs
 //!   UNITDATA_REQ, M_DATA ──► output.rs ──► Link::send          no room: the write queue
 //!   Link::recv ──► input.rs ──► UNITDATA_IND, M_DATA           a copy to each stream
+//!                  llc.rs: XID and TEST of streams with LLC
 //!                  port.rs: the links, the streams on each    stats.rs: what they count
 //! ```
 //!
@@ -18,9 +19,10 @@
 //! Differs: M_DATA on a stream that asked for no fast path is a counted drop and no
 //! M_ERROR. A write queue holds frames that the link had no room for, Solaris's the whole
 //! backlog.
-//! Not done: DLIOCNATIVE; several SAPs per stream.
+//! Not done: DLIOCNATIVE.
 
 mod input;
+mod llc;
 mod output;
 mod port;
 mod request;
@@ -29,9 +31,10 @@ mod stats;
 use streams::kstat::Kstat;
 use streams::prelude::*;
 
-use crate::prim::{DL_IOC_HDR_INFO, DL_UNITDATA_REQ, DLIOCRAW, Prim, fast};
+use crate::prim::*;
 use crate::state::State;
 
+pub use llc::LLC1;
 pub use port::Links;
 pub use stats::Statistics;
 
@@ -45,6 +48,10 @@ pub struct Dlpi {
     style1: bool,
     /// The SAP bound, as given.
     sap: u16,
+    /// Opened as /dev/llc1.
+    llc1: bool,
+    /// The SAP is an LSAP.
+    llc: Option<llc::Mode>,
     fast: bool,
     raw: bool,
     /// M_DATA goes out as it is: idle, and fast or raw.
@@ -54,6 +61,11 @@ pub struct Dlpi {
 }
 
 impl Dlpi {
+    /// Bytes of a SAP in a DLSAP.
+    fn sap_len(&self) -> usize {
+        if self.llc1 { 1 } else { 2 }
+    }
+
     fn set_state(&mut self, s: State) {
         self.state = s;
         self.bare = s == State::Idle && (self.fast || self.raw);
@@ -82,6 +94,8 @@ impl Module for Dlpi {
             cred: how.cred,
             style1: false,
             sap: 0,
+            llc1: how.name == LLC1,
+            llc: None,
             fast: false,
             raw: false,
             bare: false,
@@ -134,6 +148,9 @@ fn wput(q: &mut Queue<'_, Dlpi>, mp: Msg) {
         MsgType::Data => output::bare(q, mp),
         MsgType::Proto | MsgType::PcProto => match Prim::number_of(mp.rd()) {
             Some(DL_UNITDATA_REQ) => output::unitdata(q, mp),
+            Some(number @ (DL_XID_REQ | DL_XID_RES | DL_TEST_REQ | DL_TEST_RES)) => {
+                llc::request(q, number, mp);
+            }
             Some(number) => request::request(q, number, mp),
             None => q.discard(mp, "M_PROTO too short for a primitive"),
         },

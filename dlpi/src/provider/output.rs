@@ -21,7 +21,7 @@ use std::time::Duration;
 use streams::prelude::*;
 
 use super::port::{Port, tick};
-use super::{Dlpi, RETRY, input};
+use super::{Dlpi, RETRY, input, llc};
 use crate::addr::{Dlsap, ETHER_HDR, Ether, MAX_LENGTH};
 use crate::link::Medium;
 use crate::prim::{DlErrno, DlError, Prim, fast};
@@ -45,6 +45,9 @@ pub(super) fn header_for(q: &mut Queue<'_, Dlpi>, dest: &[u8]) -> Option<Header>
     let (d, links) = q.both();
     if d.state != State::Idle {
         return None;
+    }
+    if d.llc.is_some() {
+        return None; // as 802.3
     }
     match links.port(d.port?)?.medium {
         Medium::PointToPoint => Some(Header([0; ETHER_HDR], 0)),
@@ -77,11 +80,7 @@ pub(super) fn unitdata(q: &mut Queue<'_, Dlpi>, mut req: Msg) {
     match frame_of(q, &req, data) {
         Ok((port, frame)) => {
             q.freemsg(req);
-            if q.ptr().waiting {
-                q.putq(frame);
-            } else if let Some(frame) = transmit(q, port, frame) {
-                wait(q, frame);
-            }
+            send(q, port, frame);
         }
         Err((e, data, why)) => {
             if let Some(data) = data {
@@ -104,6 +103,16 @@ pub(super) fn unitdata(q: &mut Queue<'_, Dlpi>, mut req: Msg) {
     }
 }
 
+/// Sends a frame, or lets it wait its turn.
+#[inline]
+pub(super) fn send(q: &mut Queue<'_, Dlpi>, port: usize, frame: Msg) {
+    if q.ptr().waiting {
+        q.putq(frame);
+    } else if let Some(frame) = transmit(q, port, frame) {
+        wait(q, frame);
+    }
+}
+
 /// A refusal: the answer, the data again, the reason of the drop.
 type Refused = (DlError, Option<Msg>, &'static str);
 
@@ -123,6 +132,13 @@ fn frame_of(
     if let Answer::UdErr(e) = answer_idle(d.state) {
         return no(e, data, "sent before the stream was bound");
     }
+    if let Some(mode) = d.llc {
+        if data.is_none() {
+            return no(DlErrno::BADDATA, None, "");
+        }
+        return llc::frame(q, mode, u.dest, llc::Kind::UI, data)
+            .map_err(|(e, data)| (e, data, "no address or size of this link"));
+    }
     let Some((at, port)) = d.port.and_then(|at| links.port(at).map(|p| (at, p))) else {
         return no(DlErrno::OUTSTATE, data, "not attached");
     };
@@ -139,6 +155,10 @@ fn frame_of(
             Ok(to) => to,
             Err(e) => return no(e, Some(data), "not an address of this link"),
         };
+        if u32::from(sap) <= MAX_LENGTH && len > MAX_LENGTH as usize {
+            port.stats.oerrors += 1;
+            return no(DlErrno::BADDATA, Some(data), "larger than an 802.3 length");
+        }
         let header = Ether::to_sap(mac, own, sap, len).emit();
         if !data.is_shared() && data.headroom() >= ETHER_HDR {
             data.prepend(ETHER_HDR, 0).copy_from_slice(&header);
@@ -267,7 +287,7 @@ fn transmit_watched(q: &mut Queue<'_, Dlpi>, at: usize, mp: Msg) -> Option<Msg> 
             at,
             copy,
             if ours {
-                input::To::All
+                input::To::Looped
             } else {
                 input::To::Snoopers
             },

@@ -17,9 +17,11 @@ use std::time::Duration;
 use streams::prelude::*;
 use streams::{Doorbell, Watch};
 
+use super::llc::Mode;
 use super::stats::Statistics;
 use super::{Dlpi, TICK};
-use crate::addr::{ETHER_HDR, Filter, Mac};
+use crate::addr::{ETHER_HDR, Mac};
+use crate::filter::Filter;
 use crate::link::{Factory, Link, Medium};
 use crate::prim::{DL_PROMISC_PHYS, DlErrno, DlError};
 
@@ -113,6 +115,8 @@ pub(super) struct User {
     pub bound: bool,
     pub fast: bool,
     pub raw: bool,
+    /// Its SAP is an LSAP.
+    pub llc: Option<Mode>,
     /// DL_NOTE_* bits that it asked for.
     pub notes: u32,
 }
@@ -240,6 +244,7 @@ pub(super) fn attach(q: &mut Queue<'_, Dlpi>, ppa: u32, raw: bool) -> Result<usi
             bound: false,
             fast: false,
             raw,
+            llc: None,
             notes: 0,
         });
         if p.bell.is_none() {

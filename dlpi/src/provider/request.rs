@@ -18,11 +18,13 @@
 
 use streams::prelude::*;
 
-use super::Dlpi;
 use super::port::{self, errno_of};
 use super::stats::Statistics;
-use crate::addr::{BROADCAST, Dlsap, Mac, is_group};
+use super::{Dlpi, llc};
+use crate::addr::{BROADCAST, Dlsap, MAX_LENGTH, Mac, is_group};
+use crate::filter::Sap;
 use crate::link::{Event, Medium};
+use crate::llc::{LLC_HDR, LSAP_GLOBAL, LSAP_NULL, LSAP_SNAP};
 use crate::prim::note::*;
 use crate::prim::*;
 use crate::state::{Answer, State, answer};
@@ -91,13 +93,24 @@ fn carry_out(q: &mut Queue<'_, Dlpi>, p: &Prim) -> Done {
             // Frames of the old SAP must not go out under a new one.
             q.flushq(Flush::Data);
             let d = q.ptr();
-            (d.fast, d.waiting) = (false, false);
+            (d.fast, d.waiting, d.llc) = (false, false, None);
             port::with_user(q, |u| {
-                (u.bound, u.fast) = (false, false);
+                (u.bound, u.fast, u.llc) = (false, false, None);
                 u.filter.bind(None);
             });
             ok
         }
+        Prim::SubsBindReq { sap, class } => {
+            let further = further_sap(q, &sap.0, *class)?;
+            port::with_user(q, |u| u.filter.bind_further(further)).ok_or(DlErrno::OUTSTATE)??;
+            Ok(Prim::SubsBindAck { sap: sap.clone() })
+        }
+        Prim::SubsUnbindReq { sap } => {
+            let further = bound_sap(q, &sap.0)?;
+            port::with_user(q, |u| u.filter.unbind_further(further)).ok_or(DlErrno::OUTSTATE)??;
+            ok
+        }
+        Prim::UdqosReq { qos } => select_quality(qos).map_or_else(|e| Err(e.into()), |()| ok),
         Prim::EnabmultiReq { addr } => multicast(q, addr, true).map_or_else(Err, |()| ok),
         Prim::DisabmultiReq { addr } => multicast(q, addr, false).map_or_else(Err, |()| ok),
         Prim::PromisconReq { level } => promiscuous(q, *level, true).map_or_else(Err, |()| ok),
@@ -165,42 +178,102 @@ fn info(q: &mut Queue<'_, Dlpi>) -> InfoAck {
     info.max_sdu = p.link.mtu();
     info.mac_type = p.link.mac_type();
     if let Medium::Ether(mac) = p.medium {
-        (info.addr_length, info.sap_length) = (8, -2);
+        let sap_len = d.sap_len();
+        (info.addr_length, info.sap_length) = (6 + sap_len as u32, -(sap_len as i32));
         info.brdcst_addr = BROADCAST.to_vec();
-        info.addr = match d.state {
-            State::Idle => Dlsap::ether(&mac, d.sap).as_slice().to_vec(),
-            _ => vec![0; 8],
+        info.addr = match (d.state, d.llc) {
+            (State::Idle, Some(mode)) => llc::dlsap(&mac, mode.lsap, None, sap_len),
+            (State::Idle, None) => Dlsap::ether(&mac, d.sap).as_slice().to_vec(),
+            _ => vec![0; 6 + sap_len],
         };
+        if d.llc1 && info.mac_type == mac::DL_ETHER {
+            info.mac_type = mac::DL_CSMACD; // llc1(7D)
+        }
+        if d.llc1 || d.llc.is_some() {
+            info.max_sdu = info.max_sdu.min(MAX_LENGTH) - LLC_HDR as u32;
+        }
     }
     info
 }
 
 fn bind(q: &mut Queue<'_, Dlpi>, sap: u32, service_mode: u16, xidtest: u32) -> Done {
-    if xidtest != 0 {
-        return Err(DlErrno::NOAUTO.into());
-    }
     if u32::from(service_mode) != DL_CLDLS {
         return Err(DlErrno::UNSUPPORTED.into());
     }
-    let short = u16::try_from(sap).map_err(|_| DlErrno::BADSAP)?;
-    let d = q.ptr();
-    d.sap = short;
-    port::with_user(q, |u| {
-        u.bound = true;
-        u.filter.bind(Some(sap));
-    });
     let (d, links) = q.both();
     let medium = d.port.and_then(|at| links.port(at)).map(|p| p.medium);
-    let addr = match medium {
-        Some(Medium::Ether(mac)) => Dlsap::ether(&mac, short).as_slice().to_vec(),
-        _ => Vec::new(),
+    let ether = medium.and_then(Medium::address);
+    let mode = llc::mode(d, ether.is_some(), sap, xidtest)?;
+    let short = u16::try_from(sap).map_err(|_| DlErrno::BADSAP)?;
+    (d.sap, d.llc) = (short, mode);
+    let bound = match mode {
+        Some(mode) => Sap::Lsap(mode.lsap),
+        None => Sap::of(short),
+    };
+    port::with_user(q, |u| {
+        (u.bound, u.llc) = (true, mode);
+        u.filter.bind(Some(bound));
+    });
+    let addr = match (ether, mode) {
+        (Some(mac), Some(mode)) => llc::dlsap(&mac, mode.lsap, None, mode.sap_len),
+        (Some(mac), None) => Dlsap::ether(&mac, short).as_slice().to_vec(),
+        (None, _) => Vec::new(),
     };
     Ok(Prim::BindAck {
         sap,
         addr,
         max_conind: 0,
-        xidtest_flg: 0,
+        xidtest_flg: xidtest,
     })
+}
+
+/// The SAP that DL_SUBS_BIND_REQ means. A peer is of the kind that the stream is bound to: a
+/// type (2 bytes in host order) or an LSAP (1 byte, or 2). Below LSAP AA are SNAP's 5 bytes.
+fn further_sap(q: &mut Queue<'_, Dlpi>, sap: &[u8], class: u32) -> Result<Sap, DlError> {
+    let llc = q.ptr().llc;
+    let sap = match class {
+        DL_PEER_BIND => bound_sap(q, sap)?,
+        DL_HIERARCHICAL_BIND if llc.is_some_and(|m| m.lsap == LSAP_SNAP) => bound_sap(q, sap)?,
+        _ => return Err(DlErrno::UNSUPPORTED.into()),
+    };
+    match (class, sap) {
+        (DL_HIERARCHICAL_BIND, Sap::Snap(_)) => Ok(sap),
+        // The station's own and everybody's are nobody's to bind.
+        (DL_PEER_BIND, Sap::Lsap(l)) if l != LSAP_NULL && l != LSAP_GLOBAL => Ok(sap),
+        (DL_PEER_BIND, Sap::Type(_) | Sap::Raw) => Ok(sap),
+        _ => Err(DlErrno::BADADDR.into()),
+    }
+}
+
+/// The SAP of these bytes on this stream.
+fn bound_sap(q: &mut Queue<'_, Dlpi>, sap: &[u8]) -> Result<Sap, DlError> {
+    let llc = q.ptr().llc.is_some();
+    match *sap {
+        [a, b] if !llc => Ok(Sap::of(u16::from_ne_bytes([a, b]))),
+        [l] if llc => Ok(Sap::Lsap(l)),
+        [a, b] => u8::try_from(u16::from_ne_bytes([a, b]))
+            .map(Sap::Lsap)
+            .map_err(|_| DlErrno::BADADDR.into()),
+        [a, b, c, d, e] if llc => Ok(Sap::Snap([a, b, c, d, e])),
+        _ => Err(DlErrno::BADADDR.into()),
+    }
+}
+
+/// DL_UDQOS_REQ: these links promise nothing, so only that may be asked for.
+fn select_quality(qos: &[u8]) -> Result<(), DlErrno> {
+    let (words, _) = qos.as_chunks::<4>();
+    let mut words = words.iter().map(|w| i32::from_ne_bytes(*w));
+    if words.next() != Some(DL_QOS_CL_SEL1 as i32) {
+        return Err(DlErrno::BADQOSTYPE);
+    }
+    let any = |n: i32| matches!(n, DL_UNKNOWN | DL_QOS_DONT_CARE);
+    let mut next = || words.next().ok_or(DlErrno::BADQOSPARAM);
+    let (delay, priority, protection, errors) = (next()?, next()?, next()?, next()?);
+    let fits = any(delay)
+        && (any(priority) || priority == 0)
+        && (any(protection) || protection == DL_PROT_NONE)
+        && any(errors);
+    fits.then_some(()).ok_or(DlErrno::BADQOSPARAM)
 }
 
 fn multicast(q: &mut Queue<'_, Dlpi>, addr: &[u8], on: bool) -> Result<(), DlError> {

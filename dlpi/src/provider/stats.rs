@@ -1,15 +1,16 @@
 //! What went over a link: the numbers of DL_GET_STATISTICS_ACK and of its kstat.
 //!
 //! ```text
-//!   Port::stats ──┬── DL_GET_STATISTICS_REQ ─► thirteen numbers, 64 bits each
+//!   Port::stats ──┬── DL_GET_STATISTICS_REQ ─► fourteen numbers, 64 bits each
 //!                 └── Kernel::kstats() ─► le:0:le0  net   ipackets, ipackets64, ..
 //! ```
 //!
 //! Spec: kstat(1M) on `net`; the names are those of le(7D) and hme(7D) in netstat -k.
 //! Kept: a frame of this host that it sends to itself counts as sent and not as received;
-//! counters that wrap at 32 bits beside those that do not.
-//! Differs: `collisions` never moves, as none of the links has any; `ierrors` counts frames
-//! that no stream wanted too.
+//! what is for other stations counts only if a stream listens to it; counters that wrap at 32
+//! bits beside those that do not.
+//! Differs: `collisions` never moves, as none of the links has any; `unknowns` has the frames
+//! that no stream wanted, which le counts nowhere.
 
 use std::time::Duration;
 
@@ -25,8 +26,10 @@ pub struct Statistics {
     pub ipackets: u64,
     /// Their bytes.
     pub rbytes: u64,
-    /// Frames received that were no good, or for no stream.
+    /// Frames received that were no good.
     pub ierrors: u64,
+    /// Frames received for no stream.
+    pub unknowns: u64,
     /// Frames that the stream above had no room for.
     pub nocanput: u64,
     /// Frames sent.
@@ -50,11 +53,12 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    fn fields(&mut self) -> [&mut u64; 13] {
+    fn fields(&mut self) -> [&mut u64; 14] {
         let Statistics {
             ipackets,
             rbytes,
             ierrors,
+            unknowns,
             nocanput,
             opackets,
             obytes,
@@ -67,8 +71,8 @@ impl Statistics {
             norcvbuf,
         } = self;
         [
-            ipackets, rbytes, ierrors, nocanput, opackets, obytes, oerrors, noxmtbuf, multircv,
-            brdcstrcv, multixmt, brdcstxmt, norcvbuf,
+            ipackets, rbytes, ierrors, unknowns, nocanput, opackets, obytes, oerrors, noxmtbuf,
+            multircv, brdcstrcv, multixmt, brdcstxmt, norcvbuf,
         ]
     }
     /// As DL_GET_STATISTICS_ACK carries them.
@@ -108,6 +112,7 @@ impl Statistics {
         k.u32("opackets", self.opackets);
         k.u32("oerrors", self.oerrors);
         k.u32("collisions", 0);
+        k.u32("unknowns", self.unknowns);
         k.u32("nocanput", self.nocanput);
         k.u32("rbytes", self.rbytes);
         k.u32("obytes", self.obytes);

@@ -35,7 +35,9 @@
 //!   %life  open:probe:clone close:probe    opens and closes, in order
 //!   %path  {m.wr {fd.wr fd.wr} m.wr}       put procedures entered and left, in order
 //!   %proc  q uid=100   %as q   %exit q   %kill q SIGINT   %signals q SIGPOLL
-//!   %dl    [@n] DL_BIND_REQ -> DL_BIND_ACK     asks a data link provider (/dev/le); its answer
+//!   %dl    [@n] DL_BIND_REQ [sap=0 ..] ["data"] -> DL_BIND_ACK     asks a data link provider
+//!   %dlget [@n] -> DL_TEST_IND flag=1 dest=b:0x42 src=a:0x4 "data"    what has come: link.rs
+//!   %dlinfo [@n] -> max_sdu=1500 ..        DL_INFO_ACK
 //!   %dlstate [@n] -> DL_IDLE               what DL_INFO_ACK says of the state
 //!   %net %ifconfig %route %ndd %in %out ..     a host with IP and its links: ip.rs
 //!   %tunnel %hear %vt %bounce %notice ..       vtunl: tunnel.rs, what is inside: inside.rs
@@ -455,11 +457,7 @@ impl Machine {
             "istr" => return self.istr(args),
             "dl" => {
                 let (p, fd, rest) = self.on_fd(args)?;
-                match rest {
-                    [Tok::Word(name)] => link::ask(&p, fd, link::named(name)?),
-                    [Tok::Num(n)] => link::ask(&p, fd, *n as u32),
-                    _ => return Err("%dl [@n] DL_PRIMITIVE".into()),
-                }
+                link::ask(&p, fd, rest)?
             }
             "net" => ip::net(&*self.process(&self.proc)?, args)?,
             "ifconfig" => ip::ifconfig(&*self.process(&self.proc)?, args)?,
@@ -536,6 +534,14 @@ impl Machine {
             "tpinext" => {
                 let (p, fd, _) = self.on_fd(args)?;
                 ip::answer(&p, fd)?
+            }
+            "dlget" => {
+                let (p, fd, _) = self.on_fd(args)?;
+                link::got(&self.kernel, &p, fd)
+            }
+            "dlinfo" => {
+                let (p, fd, _) = self.on_fd(args)?;
+                link::info_fields(&p, fd)?
             }
             "dlstate" => {
                 let (p, fd, _) = self.on_fd(args)?;

@@ -51,11 +51,10 @@ fn lookup(c: &mut Criterion) {
         g.bench_function(format!("{n} targets"), |b| {
             b.iter(|| {
                 i = i.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let hit = t.lookup(addr(((u64::from(i) * u64::from(n)) >> 32) as u32));
-                let hit = hit.expect("a target");
-                let target = t.target(hit).expect("a target");
-                target.count(64);
-                black_box(target.pairs(hit).0[0])
+                let found = t.serve(addr(((u64::from(i) * u64::from(n)) >> 32) as u32));
+                let (target, set) = found.expect("a target");
+                let full = target.count(64);
+                black_box((set.only(), full))
             });
         });
     }
@@ -102,9 +101,8 @@ fn encap(c: &mut Criterion) {
                 let original: [u8; 20] = *mp.rd().first_chunk().expect("a header");
                 b.iter(|| {
                     let h = Ipv4::of(&mut mp).expect("a header");
-                    let hit = t.lookup(h.dst).expect("a target");
-                    let target = t.target(hit).expect("a target");
-                    let (id, flags) = (target.pairs(hit).0[0], target.pairs(hit).1[0]);
+                    let (_, set) = t.serve(h.dst).expect("a target");
+                    let (id, flags) = set.only().expect("one exit");
                     let exit = x.at_mut(id).expect("an exit");
                     encapsulate(&mut mp, &h, exit, flags, US, &policy, &mut stats).expect("fits");
                     mp.advance_rptr(room - mp.headroom());
@@ -155,7 +153,7 @@ fn replicate(c: &mut Criterion) {
     let mut g = c.benchmark_group("replicate");
     for n in [1u32, 2, 8] {
         let mut x = ExitTable::default();
-        let ids: Vec<u32> = (0..n).map(|i| x.hold(EXIT + i)).collect();
+        let ids: Vec<u32> = (0..n).map(|i| x.hold(EXIT + i).expect("room")).collect();
         let (policy, mut stats) = (Policy::default(), Stats::default());
         g.bench_function(format!("{n} exits"), |b| {
             b.iter_batched(

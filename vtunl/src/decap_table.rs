@@ -51,7 +51,7 @@ impl DecapTable {
         let has = |addr, flag: u16| {
             self.targets
                 .lookup(addr)
-                .is_some_and(|f| f & u32::from(flag) != 0)
+                .is_some_and(|f| *f & u32::from(flag) != 0)
         };
         self.all || has(dst, DECAP_IF_DST) || has(src, DECAP_IF_SRC)
     }
@@ -91,14 +91,19 @@ impl DecapTable {
     /// DECAP_OK: the flags with which an address is served; all of them if all are.
     pub fn flags(&self, addr: u32) -> Option<u16> {
         match self.targets.lookup(addr) {
-            Some(f) => Some(f as u16),
+            Some(f) => Some(*f as u16),
             None => self.all.then_some(DECAP_IF_EITHER),
         }
     }
 
     /// All targets with their flags.
     pub fn iter(&self) -> impl Iterator<Item = (Key, u16)> {
-        self.targets.iter().map(|(k, f)| (k, f as u16))
+        self.iter_from(0)
+    }
+
+    /// The same, the first `skip` left out.
+    pub fn iter_from(&self, skip: usize) -> impl Iterator<Item = (Key, u16)> {
+        self.targets.iter_from(skip).map(|(k, f)| (k, *f as u16))
     }
 
     /// Takes datagrams from this outer source, and from now on only from those listed.
@@ -115,6 +120,11 @@ impl DecapTable {
         self.sources.remove(key).ok_or(Errno::ENXIO)?;
         self.restricted = !self.sources.is_empty();
         Ok(())
+    }
+
+    /// How many outer sources are listed.
+    pub fn source_count(&self) -> usize {
+        self.sources.len()
     }
 
     /// The outer sources from which datagrams are taken; none listed: all.

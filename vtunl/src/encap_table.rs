@@ -3,28 +3,35 @@
 //! ```text
 //!   destination ─► own address ─► longest prefix ─► DEFAULT_ADDR ─► none: drop, counted
 //!                       │
-//!                       ▼  index and number of exits, from the hash table's place
-//!   slab: [ exits 8 x u32 | flags 8 x u16 | datagrams | octets ]    64 bytes, one cache line
-//!                │
-//!                ▼  texit_table's slab
+//!                       ▼  in the hash table itself, four to a cache line
+//!   target:  [ address | set of exits | datagrams | octets ]
+//!                             │
+//!                             ▼  shared by all targets with the same: few, and in the cache
+//!   exit_sets:      [ exits 8 x u32 | flags 8 x u16 | .. ]
+//!                        │
+//!                        ▼  texit_table
 //! ```
+//!
+//! One access to memory that may be far away, whatever the number of targets: to the line
+//! with the address, which is also where the datagram is counted.
 //!
 //! Spec: the paper, section 2 (`encap_target`), Table 3 (ENCAP_ADD, ENCAP_REM, ENCAP_OK),
 //! section 5 (netmasks); RFC 2002 for the flag bits.
 //! Kept: at most MAXEXITCOUNT exits; S keeps former bindings; DEFAULT_ADDR is a target
 //! like any other that serves those without an entry.
-//! Differs: targets and their addresses are kept apart: the address is in the hash table,
-//! so that a target with eight exits takes 64 bytes and at most 26 in the hash table.
+//! Differs: the list of exits is not in the target, and shared.
 
-use std::collections::BTreeSet;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use streams::Errno;
 
+use crate::addr_map::Value;
+use crate::bury::bury;
+pub use crate::exit_sets::MAXEXITCOUNT;
+use crate::exit_sets::{ExitSet, ExitSets, Pair};
 use crate::prefix_map::{Key, PrefixMap};
 use crate::texit_table::{ExitId, ExitTable};
-
-/// Exits of one target at most.
-pub const MAXEXITCOUNT: usize = 8;
 
 /// The target whose entry serves all destinations without one. A class E address that
 /// ends in a zero bit: no unicast or multicast address, and no broadcast address of any
@@ -46,76 +53,75 @@ pub const ENCAP_G: u16 = 0x08;
 /// Flag V: header compression between agent and mobile node; kept, without effect.
 pub const ENCAP_V: u16 = 0x04;
 
-/// A target (the paper's `encap_target`), without its address.
+/// A target (the paper's `encap_target`), without its address: its exits, and what was
+/// encapsulated for it since that was last carried to a wider count.
 #[derive(Clone, Debug)]
-#[repr(align(64))]
 pub struct Target {
-    exits: [ExitId; MAXEXITCOUNT],
-    flags: [u16; MAXEXITCOUNT],
-    /// Datagrams encapsulated for it, each counted once.
-    pub datagrams: u64,
-    /// Their bytes.
-    pub octets: u64,
+    set: u32,
+    datagrams: Cell<u32>,
+    octets: Cell<u32>,
 }
-
-const _: () = assert!(size_of::<Target>() == 64);
 
 impl Target {
-    /// Its exits and their flags.
-    #[inline]
-    pub fn pairs(&self, hit: Hit) -> (&[ExitId], &[u16]) {
-        let n = hit.count();
-        (&self.exits[..n], &self.flags[..n])
+    fn new(set: u32) -> Target {
+        Target {
+            set,
+            datagrams: Cell::new(0),
+            octets: Cell::new(0),
+        }
     }
 
-    /// Counts a datagram encapsulated for it.
-    #[inline]
-    pub fn count(&mut self, octets: u16) {
-        self.datagrams += 1;
-        self.octets += u64::from(octets);
+    /// Counts a datagram encapsulated for it. True: the count is about to overflow, and
+    /// [`EncapTable::carry`] has to see to it.
+    #[inline(always)]
+    #[must_use]
+    pub fn count(&self, octets: u16) -> bool {
+        let sum = self.octets.get().wrapping_add(u32::from(octets));
+        self.octets.set(sum);
+        self.datagrams.set(self.datagrams.get().wrapping_add(1));
+        sum >= CARRY
     }
-
-    const NEW: Target = Target {
-        exits: [0; MAXEXITCOUNT],
-        flags: [0; MAXEXITCOUNT],
-        datagrams: 0,
-        octets: 0,
-    };
 }
 
-/// Where a look-up ended: the target's place in the slab and its number of exits.
+impl Value for Target {
+    const FREE: Target = Target {
+        set: u32::MAX,
+        datagrams: Cell::new(0),
+        octets: Cell::new(0),
+    };
+    #[inline(always)]
+    fn is_free(&self) -> bool {
+        self.set == u32::MAX
+    }
+}
+
+/// Octets in a target's own count before they are carried; datagrams are fewer.
+const CARRY: u32 = 1 << 31;
+
+/// Where a look-up ended: the target's set of exits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hit {
-    index: u32,
+    set: u32,
     count: u8,
 }
 
 impl Hit {
-    fn unpack(value: u32) -> Hit {
-        Hit {
-            index: value >> 4,
-            count: (value & 15) as u8,
-        }
-    }
-    fn pack(self) -> u32 {
-        self.index << 4 | u32::from(self.count)
-    }
     /// Number of exits.
     #[inline]
     pub fn count(&self) -> usize {
-        usize::from(self.count).min(MAXEXITCOUNT)
+        self.count.into()
     }
 }
-
-/// Targets at most, so that an index and a count fit one word.
-const MOST: u32 = (1 << 28) - 1;
 
 /// The table.
 #[derive(Clone, Debug, Default)]
 pub struct EncapTable {
-    map: PrefixMap,
-    slab: Vec<Target>,
-    free: Vec<u32>,
+    map: PrefixMap<Target>,
+    sets: ExitSets,
+    /// Pairs of a target and an exit.
+    bindings: usize,
+    /// What targets have counted beyond what fits them, datagrams and octets.
+    carried: BTreeMap<Key, (u64, u64)>,
     /// Targets with flag B on an exit, by address.
     broadcast: BTreeSet<u32>,
 }
@@ -131,53 +137,87 @@ impl EncapTable {
         self.map.is_empty()
     }
 
-    /// The target that serves a destination: its own, else the longest prefix, else the
-    /// default entry.
-    #[inline]
+    /// Pairs of a target and an exit.
+    pub fn bindings(&self) -> usize {
+        self.bindings
+    }
+
+    /// The target that serves a destination, and its exits: its own, else the longest
+    /// prefix, else the default entry. Every datagram's question.
+    #[inline(always)]
+    pub fn serve(&self, dst: u32) -> Option<(&Target, &ExitSet)> {
+        let t = match self.map.lookup(dst) {
+            Some(t) => t,
+            None => self.map.get(DEFAULT_KEY)?,
+        };
+        Some((t, self.sets.get(t.set)?))
+    }
+
+    /// As [`EncapTable::serve`], to be asked about.
     pub fn lookup(&self, dst: u32) -> Option<Hit> {
-        match self.map.lookup(dst) {
-            Some(v) => Some(Hit::unpack(v)),
-            None => self.get(DEFAULT_KEY),
-        }
+        let (t, set) = self.serve(dst)?;
+        Some(hit(t, set))
     }
 
     /// The target for a multicast or broadcast heard on a link: as [`EncapTable::lookup`]
     /// but never the default entry, which would tunnel each routing protocol's hello.
-    #[inline]
     pub fn lookup_heard(&self, dst: u32) -> Option<Hit> {
-        self.map.lookup(dst).map(Hit::unpack)
-    }
-
-    /// The target behind a look-up.
-    #[inline]
-    pub fn target(&mut self, hit: Hit) -> Option<&mut Target> {
-        self.slab.get_mut(hit.index as usize)
+        self.hit(self.map.lookup(dst)?)
     }
 
     /// The target with exactly this key.
-    #[inline]
     pub fn get(&self, key: Key) -> Option<Hit> {
-        self.map.get(key).map(Hit::unpack)
+        self.hit(self.map.get(key)?)
+    }
+
+    /// The key of the target that serves a destination.
+    pub fn key_of(&self, dst: u32) -> Option<Key> {
+        let default = || self.map.get(DEFAULT_KEY).map(|_| DEFAULT_KEY);
+        self.map.key_of(dst).or_else(default)
+    }
+
+    fn hit(&self, t: &Target) -> Option<Hit> {
+        Some(hit(t, self.sets.get(t.set)?))
     }
 
     /// The exits of a target and their flags.
-    pub fn exits(&self, hit: Hit) -> impl Iterator<Item = (ExitId, u16)> {
-        let t = self.slab.get(hit.index as usize);
-        let n = hit.count();
-        t.into_iter()
-            .flat_map(move |t| t.exits.into_iter().zip(t.flags).take(n))
+    pub fn exits(&self, hit: Hit) -> impl Iterator<Item = (ExitId, u16)> + use<> {
+        let set = self.sets.get(hit.set).map(ExitSet::pairs);
+        set.into_iter().flatten()
+    }
+
+    /// Carries the count of the target that serves a destination to a wider one.
+    #[cold]
+    pub fn carry(&mut self, dst: u32) {
+        let Some(key) = self.key_of(dst) else { return };
+        if let Some(t) = self.map.get(key) {
+            let wide = self.carried.entry(key).or_default();
+            wide.0 += u64::from(t.datagrams.take());
+            wide.1 += u64::from(t.octets.take());
+        }
     }
 
     /// Datagrams and bytes encapsulated for a target.
-    pub fn counts(&self, hit: Hit) -> (u64, u64) {
-        self.slab
-            .get(hit.index as usize)
-            .map_or((0, 0), |t| (t.datagrams, t.octets))
+    pub fn counts(&self, key: Key) -> (u64, u64) {
+        let (d, o) = self.carried.get(&key).copied().unwrap_or_default();
+        match self.map.get(key) {
+            Some(t) => (
+                d + u64::from(t.datagrams.get()),
+                o + u64::from(t.octets.get()),
+            ),
+            None => (0, 0),
+        }
     }
 
     /// All targets, single addresses first, then prefixes, each in order of the addresses.
     pub fn iter(&self) -> impl Iterator<Item = (Key, Hit)> {
-        self.map.iter().map(|(k, v)| (k, Hit::unpack(v)))
+        self.iter_from(0)
+    }
+
+    /// The same, the first `skip` left out.
+    pub fn iter_from(&self, skip: usize) -> impl Iterator<Item = (Key, Hit)> {
+        let all = self.map.iter_from(skip);
+        all.filter_map(|(k, t)| Some((k, self.hit(t)?)))
     }
 
     /// Targets in a subnet that want its broadcasts, with their exits.
@@ -199,27 +239,33 @@ impl EncapTable {
         exit: u32,
         flags: u16,
     ) -> Result<Vec<u32>, Errno> {
-        let old = self.get(key);
+        let had: Vec<Pair> = self
+            .get(key)
+            .map(|hit| self.exits(hit).collect())
+            .unwrap_or_default();
         let known = exits.find(exit);
-        let hit = match old {
-            Some(hit) => hit,
-            None => Hit {
-                index: self.new_target()?,
-                count: 0,
-            },
-        };
-        let slot = self.exits(hit).position(|(id, _)| Some(id) == known);
+        let slot = had.iter().position(|(id, _)| Some(*id) == known);
         let keep = flags & ENCAP_S != 0;
-        if keep && slot.is_none() && hit.count() == MAXEXITCOUNT {
+        if keep && slot.is_none() && had.len() == MAXEXITCOUNT {
             return Err(Errno::ENOSPC); // the decisions: the ninth exit of one target
         }
-        let had: Vec<(ExitId, u16)> = self.exits(hit).collect();
         let mut now = if keep { had.clone() } else { Vec::new() };
-        let mut gone = Vec::new();
-        match slot {
-            Some(i) if keep => now[i].1 = flags,
-            _ => now.push((exits.hold(exit), flags)),
+        let held = match slot {
+            Some(i) if keep => {
+                now[i].1 = flags;
+                None
+            }
+            _ => {
+                let id = exits.hold(exit).ok_or(Errno::ENOSPC)?;
+                now.push((id, flags));
+                Some(id)
+            }
+        };
+        if let Err(e) = self.store(key, &now) {
+            held.into_iter().for_each(|id| exits.release(id));
+            return Err(e);
         }
+        let mut gone = Vec::new();
         if !keep {
             for (id, _) in had {
                 let addr = exits.at(id).map(|x| x.addr);
@@ -227,7 +273,6 @@ impl EncapTable {
                 gone.extend(addr.filter(|a| *a != exit));
             }
         }
-        self.store(key, hit.index, &now);
         Ok(gone)
     }
 
@@ -241,8 +286,8 @@ impl EncapTable {
         let mut now: Vec<(ExitId, u16)> = self.exits(hit).collect();
         let at = now.iter().position(|(x, _)| *x == id).ok_or(Errno::ENXIO)?;
         now.remove(at);
+        self.store(key, &now)?;
         exits.release(id);
-        self.store(key, hit.index, &now);
         Ok(())
     }
 
@@ -257,70 +302,66 @@ impl EncapTable {
             .iter()
             .filter_map(|(id, _)| exits.at(*id).map(|x| x.addr))
             .collect();
+        self.store(key, &[])?;
         for (id, _) in had {
             exits.release(id);
         }
-        self.store(key, hit.index, &[]);
         Ok(gone)
     }
 
-    /// Takes all targets (ENCAP_REM with target 0).
+    /// Takes all targets (ENCAP_REM with target 0); their memory is given back by and by.
     pub fn clear(&mut self, exits: &mut ExitTable) {
-        *self = EncapTable::default();
-        *exits = ExitTable::default();
+        let entries = self.len();
+        bury(std::mem::take(self), entries);
+        exits.clear();
     }
 
     /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
-        self.map.bytes() + self.slab.capacity() * size_of::<Target>() + self.free.capacity() * 4
+        self.map.bytes() + self.sets.bytes()
     }
 
-    fn new_target(&mut self) -> Result<u32, Errno> {
-        if let Some(i) = self.free.pop() {
-            return Ok(i);
-        }
-        let i = self.slab.len() as u32;
-        if i >= MOST {
-            return Err(Errno::ENOSPC);
-        }
-        self.slab.push(Target::NEW);
-        Ok(i)
-    }
-
-    /// Writes a target's exits; a target without exits is no target.
-    fn store(&mut self, key: Key, index: u32, exits: &[(ExitId, u16)]) {
-        if let Some(t) = self.slab.get_mut(index as usize) {
-            for (i, (id, flags)) in exits.iter().take(MAXEXITCOUNT).enumerate() {
-                t.exits[i] = *id;
-                t.flags[i] = *flags;
+    /// Gives a target these exits; a target without exits is no target.
+    fn store(&mut self, key: Key, exits: &[Pair]) -> Result<(), Errno> {
+        let old = self.map.get(key).cloned();
+        let before = old.as_ref().and_then(|t| self.sets.get(t.set));
+        let before = before.map_or(0, ExitSet::len);
+        if exits.is_empty() {
+            self.map.remove(key);
+            if !self.carried.is_empty() {
+                self.carried.remove(&key);
             }
+        } else {
+            let set = self.sets.hold(exits).ok_or(Errno::ENOSPC)?;
+            let mut target = old.clone().unwrap_or_else(|| Target::new(set));
+            target.set = set;
+            self.map.insert(key, target);
+        }
+        self.bindings = self.bindings + exits.len() - before;
+        if let Some(t) = old {
+            self.sets.release(t.set);
         }
         if key.len == 32 {
             if exits.iter().any(|(_, f)| f & ENCAP_B != 0) {
                 self.broadcast.insert(key.addr);
-            } else {
+            } else if !self.broadcast.is_empty() {
                 self.broadcast.remove(&key.addr);
             }
         }
-        if exits.is_empty() {
-            self.map.remove(key);
-            if let Some(t) = self.slab.get_mut(index as usize) {
-                *t = Target::NEW;
-                self.free.push(index);
-            }
-        } else {
-            self.map.insert(
-                key,
-                Hit {
-                    index,
-                    count: exits.len() as u8,
-                }
-                .pack(),
-            );
-        }
         if self.is_empty() {
-            *self = EncapTable::default();
+            // What sets took is given back.
+            let sets = std::mem::take(&mut self.sets);
+            let entries = sets.slots();
+            bury(sets, entries);
         }
+        Ok(())
+    }
+}
+
+fn hit(t: &Target, set: &ExitSet) -> Hit {
+    Hit {
+        set: t.set,
+        count: set.len() as u8,
     }
 }
 

@@ -10,7 +10,7 @@
 //!         │    TPI, transport.rs             ▲    DLPI                   (driver)
 //!      /dev/ip (driver)                   /dev/le                        tables.rs
 //!                 \______________________________│__________________________/
-//!                   encap_table.rs ──► texit_table.rs     decap_table.rs     one of each
+//!                   encap_table.rs ─► exit_sets.rs ─► texit_table.rs   decap_table.rs   one of each
 //! ```
 //!
 //! A datagram's way: `provider::wdata`, `encap_table` (look-up), `encap` (the header),
@@ -25,19 +25,24 @@
 #![forbid(unsafe_code)]
 
 pub mod addr_map;
+mod bury;
 pub mod client;
 pub mod decap;
 pub mod decap_table;
 mod dls_user;
 pub mod encap;
 pub mod encap_table;
+pub mod exit_sets;
 pub mod header;
 pub mod icmp6;
 pub mod ioctl;
+pub mod key_list;
 pub mod lifetime;
+pub mod ordered_map;
 mod personality;
 pub mod prefix_map;
 mod provider;
+pub mod slab;
 pub mod soft_state;
 pub mod tables;
 pub mod texit_table;

@@ -12,12 +12,12 @@
 //! Differs: a stream head holds one M_PCPROTO and frees the next; therefore the messages
 //! are numbered, and who finds a gap asks for the table (VTUNL_ENCAP_GETX).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
 use streams::message::{Msg, MsgType};
 
+use crate::bury::bury;
 use crate::prefix_map::Key;
 
 /// Event in a notification: bindings have expired.
@@ -36,7 +36,8 @@ pub struct Binding {
 #[derive(Clone, Debug, Default)]
 pub struct EventList {
     events: BTreeSet<(Duration, Binding)>,
-    when: FxHashMap<Binding, Duration>,
+    /// A tree, too: a hash table would move all when it grows.
+    when: BTreeMap<Binding, Duration>,
 }
 
 impl EventList {
@@ -52,6 +53,9 @@ impl EventList {
 
     /// Sets the end of a binding, or takes it away.
     pub fn set(&mut self, b: Binding, end: Option<Duration>) {
+        if self.when.is_empty() && end.is_none() {
+            return;
+        }
         if let Some(old) = self.when.remove(&b) {
             self.events.remove(&(old, b));
         }
@@ -61,9 +65,17 @@ impl EventList {
         }
     }
 
-    /// Forgets all.
+    /// Forgets all; the memory is given back by and by.
     pub fn clear(&mut self) {
-        *self = EventList::default();
+        let entries = self.len();
+        bury(std::mem::take(self), entries);
+    }
+
+    /// Takes out the bindings of these that have ended.
+    pub fn take_due(&mut self, mut of: Vec<Binding>, now: Duration) -> Vec<Binding> {
+        of.retain(|b| self.when.get(b).is_some_and(|end| *end <= now));
+        of.iter().for_each(|b| self.set(*b, None));
+        of
     }
 
     /// When the first one ends.

@@ -32,6 +32,7 @@ use crate::ioctl::{
     Arg, Conf, IOCTLS, Req, VTUNL_DLSUSER, VTUNL_GETCONF, VTUNL_INST_STATS, VTUNL_NONE,
     VTUNL_NOTIFY, VTUNL_SETCONF_DLSUSER, VTUNL_SETCONF_TRANSPORT, VTUNL_TRANSPORT, row,
 };
+use crate::lifetime::Notice;
 use crate::tables::{Tables, stats_reply};
 use crate::{dls_user, provider, transport};
 
@@ -214,8 +215,9 @@ impl Module for Vtunl {
         t.instances.retain(|i| *i != me);
         t.notify.retain(|i| *i != me);
         t.subscribers.retain(|(_, i)| *i != me);
-        if t.timer.is_some_and(|(who, _)| who == me) {
-            t.timer = None;
+        let bell = t.bell.take_if(|(who, _)| *who == me);
+        let timer = t.timer.take_if(|(who, _)| *who == me);
+        if bell.is_some() || timer.is_some() {
             let heir = t.instances.first().copied();
             if let Some(mut heir) = heir.and_then(|h| q.at(h)) {
                 arm(&mut heir);
@@ -235,11 +237,39 @@ impl Module for Vtunl {
             expire(q, now);
         }
     }
+
+    fn interrupt(q: &mut Queue<'_, Self>) {
+        let now = q.now();
+        expire(q, now);
+    }
 }
 
-/// Ends what has ended, tells who wants to know, and sets the timer for what is next.
+/// Ends what has ended, tells who wants to know, and sees to it that what is left is ended
+/// at its time: at most so much at once that a datagram need not wait long.
 fn expire(q: &mut Queue<'_, Vtunl>, now: Duration) {
-    if let Some(notice) = q.shared().expire(now) {
+    let notice = q.shared().expire(now);
+    announce(q, notice);
+    arm(q);
+}
+
+/// What a command is about to look at is ended first, if others are still before it.
+fn expire_of(q: &mut Queue<'_, Vtunl>, arg: &[u8], now: Duration) {
+    let Ok(req) = Req::parse(arg) else { return };
+    loop {
+        let t = q.shared();
+        let exact = req.target().ok();
+        let serving = t.encap.key_of(req.target_addr);
+        let of = [exact, serving].into_iter().flatten();
+        let Some(notice) = of.into_iter().find_map(|key| t.expire_of(key, now)) else {
+            return;
+        };
+        announce(q, Some(notice));
+    }
+}
+
+/// Tells who wants to know what has ended.
+fn announce(q: &mut Queue<'_, Vtunl>, notice: Option<Notice>) {
+    if let Some(notice) = notice {
         if q.shared().debug >= 1 {
             for e in &notice.expired {
                 let (a, x) = (addr(e.key.addr), addr(e.exit));
@@ -254,11 +284,22 @@ fn expire(q: &mut Queue<'_, Vtunl>, now: Duration) {
             }
         }
     }
-    arm(q);
 }
 
 /// Sets the timer for the first event of the list, unless one is set that comes before it.
+/// If that is due already, the rest is done as soon as others have had their turn.
 fn arm(q: &mut Queue<'_, Vtunl>) {
+    if q.shared().overdue {
+        if q.shared().bell.is_none() {
+            let rq = q.rd();
+            let bell = (rq.qref(), rq.doorbell());
+            q.shared().bell = Some(bell);
+        }
+        if let Some((_, bell)) = &q.shared().bell {
+            bell.ring();
+        }
+        return;
+    }
     let t = q.shared();
     let Some(next) = t.lifetimes.next() else {
         return;
@@ -375,6 +416,9 @@ fn wioctl(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
         cmd => {
             let now = q.now();
             expire(q, now);
+            if q.shared().overdue {
+                expire_of(q, &arg, now);
+            }
             let r = q.shared().command(cmd, &arg, now);
             arm(q);
             r

@@ -11,7 +11,8 @@
 
 use streams::Errno;
 
-use crate::addr_map::AddrMap;
+use crate::addr_map::Value;
+use crate::ordered_map::OrderedMap;
 
 /// An address, or all addresses with the same first `len` bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,30 +54,42 @@ pub fn prefix_mask(len: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0)
 }
 
-/// A map from addresses and prefixes to values below `u32::MAX`.
-#[derive(Clone, Debug, Default)]
-pub struct PrefixMap {
-    hosts: AddrMap,
+/// A map from addresses and prefixes to values.
+#[derive(Clone, Debug)]
+pub struct PrefixMap<V = u32> {
+    hosts: OrderedMap<V>,
     /// By length, 0 to 31; empty until the first prefix.
-    prefixes: Vec<AddrMap>,
+    prefixes: Vec<OrderedMap<V>>,
     /// Bit `n`: there are prefixes of `n` bits.
     lens: u32,
+    len: usize,
 }
 
-impl PrefixMap {
+impl<V> Default for PrefixMap<V> {
+    fn default() -> Self {
+        PrefixMap {
+            hosts: OrderedMap::default(),
+            prefixes: Vec::new(),
+            lens: 0,
+            len: 0,
+        }
+    }
+}
+
+impl<V: Value> PrefixMap<V> {
     /// Entries.
     pub fn len(&self) -> usize {
-        self.hosts.len() + self.prefixes.iter().map(AddrMap::len).sum::<usize>()
+        self.len
     }
 
     /// No entries.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
 
     /// The value of exactly this key.
     #[inline]
-    pub fn get(&self, key: Key) -> Option<u32> {
+    pub fn get(&self, key: Key) -> Option<&V> {
         match key.len {
             32 => self.hosts.get(key.addr),
             n => self.prefixes.get(n as usize)?.get(key.addr),
@@ -85,7 +98,7 @@ impl PrefixMap {
 
     /// The value of the longest match.
     #[inline(always)]
-    pub fn lookup(&self, addr: u32) -> Option<u32> {
+    pub fn lookup(&self, addr: u32) -> Option<&V> {
         match self.hosts.get(addr) {
             None if self.lens != 0 => self.lookup_prefix(addr),
             own => own,
@@ -93,12 +106,26 @@ impl PrefixMap {
     }
 
     #[inline(never)]
-    fn lookup_prefix(&self, addr: u32) -> Option<u32> {
+    fn lookup_prefix(&self, addr: u32) -> Option<&V> {
+        self.get(self.prefix_of(addr)?)
+    }
+
+    /// The key of the longest match.
+    pub fn key_of(&self, addr: u32) -> Option<Key> {
+        match self.hosts.get(addr) {
+            Some(_) => Some(Key::host(addr)),
+            None => self.prefix_of(addr),
+        }
+    }
+
+    /// The longest prefix of an address that has an entry.
+    fn prefix_of(&self, addr: u32) -> Option<Key> {
         let mut lens = self.lens;
         while lens != 0 {
-            let len = 31 - lens.leading_zeros();
-            if let Some(v) = self.prefixes[len as usize].get(addr & prefix_mask(len as u8)) {
-                return Some(v);
+            let len = (31 - lens.leading_zeros()) as u8;
+            let addr = addr & prefix_mask(len);
+            if self.prefixes[len as usize].get(addr).is_some() {
+                return Some(Key { addr, len });
             }
             lens &= !(1 << len);
         }
@@ -106,46 +133,56 @@ impl PrefixMap {
     }
 
     /// Sets the value of a key, returning the former one.
-    pub fn insert(&mut self, key: Key, value: u32) -> Option<u32> {
+    pub fn insert(&mut self, key: Key, value: V) -> Option<V> {
         if key.len < 32 {
             self.lens |= 1 << key.len;
         }
-        self.map_mut(key.len).insert(key.addr, value)
+        let old = self.map_mut(key.len).insert(key.addr, value);
+        self.len += usize::from(old.is_none());
+        old
     }
 
     /// Takes a key out, returning its value.
-    pub fn remove(&mut self, key: Key) -> Option<u32> {
+    pub fn remove(&mut self, key: Key) -> Option<V> {
         let map = self.map_mut(key.len);
         let old = map.remove(key.addr);
         if map.is_empty() && key.len < 32 {
             self.lens &= !(1 << key.len);
         }
+        self.len -= usize::from(old.is_some());
         old
     }
 
     /// All entries, single addresses first, then the longest prefixes, by address.
-    pub fn iter(&self) -> impl Iterator<Item = (Key, u32)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &V)> {
+        self.iter_from(0)
+    }
+
+    /// The same, the first `skip` left out.
+    pub fn iter_from(&self, skip: usize) -> impl Iterator<Item = (Key, &V)> {
         let lens = (0..32u8).rev().filter(|n| self.lens & 1 << n != 0);
         let maps = std::iter::once((32, &self.hosts))
             .chain(lens.filter_map(|n| self.prefixes.get(n as usize).map(|m| (n, m))));
-        maps.flat_map(|(len, map)| {
-            let mut all: Vec<(u32, u32)> = map.iter().collect();
-            all.sort_unstable();
-            all.into_iter().map(move |(addr, v)| (Key { addr, len }, v))
+        let mut left = skip;
+        maps.flat_map(move |(len, map)| {
+            let here = left.min(map.len());
+            left -= here;
+            map.iter_from(here)
+                .map(move |(addr, v)| (Key { addr, len }, v))
         })
     }
 
     /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
-        self.hosts.bytes() + self.prefixes.iter().map(AddrMap::bytes).sum::<usize>()
+        self.hosts.bytes() + self.prefixes.iter().map(OrderedMap::bytes).sum::<usize>()
     }
 
-    fn map_mut(&mut self, len: u8) -> &mut AddrMap {
+    fn map_mut(&mut self, len: u8) -> &mut OrderedMap<V> {
         if len >= 32 {
             return &mut self.hosts;
         }
         if self.prefixes.is_empty() {
-            self.prefixes.resize_with(32, AddrMap::default);
+            self.prefixes.resize_with(32, OrderedMap::default);
         }
         &mut self.prefixes[len as usize]
     }
@@ -176,7 +213,12 @@ mod tests {
             );
         }
         for len in (0..=32u8).rev() {
-            assert_eq!(m.lookup(0x0a01_0203), Some(u32::from(len)));
+            assert_eq!(m.lookup(0x0a01_0203), Some(&u32::from(len)));
+            let key = Key {
+                addr: 0x0a01_0203 & prefix_mask(len),
+                len,
+            };
+            assert_eq!(m.key_of(0x0a01_0203), Some(key));
             assert_eq!(
                 m.remove(Key {
                     addr: 0x0a01_0203 & prefix_mask(len),

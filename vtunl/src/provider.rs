@@ -24,7 +24,7 @@ use streams::prelude::*;
 use crate::decap::decapsulate;
 use crate::dls_user;
 use crate::encap::{SPARE, embedded, encapsulate, encapsulate_v6, overhead, overhead_v6};
-use crate::encap_table::{ENCAP_M, Hit, MAXEXITCOUNT};
+use crate::encap_table::{ENCAP_M, MAXEXITCOUNT};
 use crate::header::Ipv4;
 use crate::icmp6::{self, ICMP6_TOO_BIG};
 use crate::personality::{Role, Vtunl, addr};
@@ -75,13 +75,11 @@ fn send(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
         Err(why) if mp.rd().first().is_some_and(|b| b >> 4 == 6) => return send_v6(q, mp, why),
         Err(why) => return drop_it(q, mp, why),
     };
-    let Some(hit) = t.encap.lookup(h.dst) else {
+    let Some((target, set)) = t.encap.serve(h.dst) else {
         return drop_it(q, mp, Why::NoTarget);
     };
     // The case that has to be fast: one exit, no soft state, over IP.
-    if let Some(target) = t.encap.target(hit)
-        && let ([id], [flags]) = target.pairs(hit)
-        && let (id, flags) = (*id, *flags)
+    if let Some((id, flags)) = set.only()
         && let Some(x) = t.exits.at_mut(id)
         && !x.is_soft()
         && v.role == Role::Transport
@@ -89,7 +87,9 @@ fn send(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
     {
         return match encapsulate(&mut mp, &h, x, flags, v.address, &t.policy, &mut t.stats) {
             Ok(()) => {
-                target.count(h.len);
+                if target.count(h.len) {
+                    t.encap.carry(h.dst);
+                }
                 t.stats.encapsulated += 1;
                 v.encapsulated += 1;
                 q.putnext(mp);
@@ -97,22 +97,25 @@ fn send(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
             Err(why) => refuse(q, mp, &h, why, id, flags),
         };
     }
-    send_all(q, mp, &h, hit);
+    send_all(q, mp, &h);
 }
 
 /// To each exit of a target: a duplicate with a header of its own.
 #[cold]
 #[inline(never)]
-fn send_all(q: &mut Queue<'_, Vtunl>, mp: Msg, h: &Ipv4, hit: Hit) {
+fn send_all(q: &mut Queue<'_, Vtunl>, mp: Msg, h: &Ipv4) {
     let now = q.now();
     let t = q.shared();
+    let Some((target, set)) = t.encap.serve(h.dst) else {
+        return drop_it(q, mp, Why::NoTarget);
+    };
     let mut exits = [(0 as ExitId, 0u16); MAXEXITCOUNT];
-    let n = hit.count();
-    for (to, from) in exits.iter_mut().zip(t.encap.exits(hit)) {
+    let n = set.len();
+    for (to, from) in exits.iter_mut().zip(set.pairs()) {
         *to = from;
     }
-    if let Some(target) = t.encap.target(hit) {
-        target.count(h.len);
+    if target.count(h.len) {
+        t.encap.carry(h.dst);
     }
     let (mut all_dead, mut state) = (true, 0);
     for (id, _) in &exits[..n] {

@@ -13,10 +13,12 @@
 //! Kept: a command that fails has changed nothing.
 //! Differs: a dump is limited to the 64 KiB of an I_STR; the extended ones take the number
 //! of entries to skip in the buffer's first word, and so give a large table in pieces.
+//! Kept short: no command and no expiry takes longer because the tables are large, as a
+//! datagram that comes meanwhile has to wait.
 
 use std::time::Duration;
 
-use streams::{Errno, QRef};
+use streams::{Doorbell, Errno, QRef};
 
 use crate::decap_table::{DECAP_IF_EITHER, DecapTable};
 use crate::encap::{Df, Policy};
@@ -55,9 +57,20 @@ pub struct Tables {
     pub notify: Vec<QRef>,
     /// Notifications made.
     pub notices: u32,
+    /// Bindings have ended that are still in the table.
+    pub overdue: bool,
+    /// Whose turn it is to end them, when others have had theirs.
+    pub bell: Option<(QRef, Doorbell)>,
     /// The instance that has the timer of the event list, and when it is due.
     pub timer: Option<(QRef, Duration)>,
 }
+
+/// Bindings that are taken out at once when their lifetime ends; a datagram may come in
+/// before the next ones.
+pub const EXPIRE_MOST: usize = 32;
+
+/// Entries in one piece of a dump, of as many as fit the buffer.
+pub const PIECE: usize = 128;
 
 /// Bytes of a name in VTUNL_STATS.
 pub const STAT_NAME: usize = 48;
@@ -221,22 +234,40 @@ impl Tables {
         self.decap.remove(q.target()?)
     }
 
-    /// Takes out the bindings whose lifetime has ended, and says so to who wants to know.
+    /// Takes out bindings whose lifetime has ended, and says so to who wants to know: at most
+    /// [`EXPIRE_MOST`]. [`Tables::overdue`]: there are more.
     pub fn expire(&mut self, now: Duration) -> Option<Notice> {
-        let mut expired = Vec::new();
-        while let Some(b) = self.lifetimes.pop_due(now) {
-            if self
-                .encap
-                .remove_exit(&mut self.exits, b.key, b.exit)
-                .is_ok()
-            {
-                self.stats.expired += 1;
-                expired.push(b);
-            }
+        let due = std::iter::from_fn(|| self.lifetimes.pop_due(now));
+        let due: Vec<Binding> = due.take(EXPIRE_MOST).collect();
+        self.overdue = self.lifetimes.next().is_some_and(|next| next <= now);
+        self.end(due)
+    }
+
+    /// The same for one target, before something is said or done about it.
+    pub fn expire_of(&mut self, key: Key, now: Duration) -> Option<Notice> {
+        if !self.overdue {
+            return None;
         }
+        let hit = self.encap.get(key)?;
+        let exits = self
+            .encap
+            .exits(hit)
+            .filter_map(|(id, _)| self.exits.at(id));
+        let bindings = exits.map(|x| Binding { key, exit: x.addr });
+        let due = self.lifetimes.take_due(bindings.collect(), now);
+        self.end(due)
+    }
+
+    fn end(&mut self, due: Vec<Binding>) -> Option<Notice> {
+        let mut expired = due;
+        expired.retain(|b| {
+            let gone = self.encap.remove_exit(&mut self.exits, b.key, b.exit);
+            gone.is_ok()
+        });
         if expired.is_empty() {
             return None;
         }
+        self.stats.expired += expired.len() as u64;
         self.notices = self.notices.wrapping_add(1);
         Some(Notice {
             number: self.notices,
@@ -245,7 +276,7 @@ impl Tables {
     }
 
     fn encap_size(&self) -> u32 {
-        let targets: usize = self.encap.iter().map(|(_, hit)| 8 + 4 * hit.count()).sum();
+        let targets = 8 * self.encap.len() + 4 * self.encap.bindings();
         (8 + targets + 4 + 10 * self.exits.len()) as u32
     }
 
@@ -255,7 +286,6 @@ impl Tables {
         if room < size {
             return Err(Errno::ENOSPC);
         }
-        self.exits.age(now);
         let mut w = Writer::new(size);
         w.u32(size as u32).u32(self.encap.len() as u32);
         for (key, hit) in self.encap.iter() {
@@ -265,7 +295,7 @@ impl Tables {
             }
         }
         w.u32(self.exits.len() as u32);
-        for x in self.exits.iter() {
+        for x in self.exits.aged_from(0, usize::MAX, now) {
             w.addr(x.addr).u16(x.pmtu).u16(x.maxpmtu).u16(x.state);
         }
         debug_assert_eq!(w.0.len(), size);
@@ -294,8 +324,8 @@ impl Tables {
     fn encap_getx(&self, arg: &[u8], now: Duration) -> Result<Vec<u8>, Errno> {
         paged(
             arg,
-            self.encap.iter().map(|(key, hit)| {
-                let (datagrams, octets) = self.encap.counts(hit);
+            self.encap.iter_from(skip(arg)?).map(|(key, hit)| {
+                let (datagrams, octets) = self.encap.counts(key);
                 let mut w = Writer::new(28 + 12 * hit.count());
                 w.addr(key.addr)
                     .addr(key.mask())
@@ -314,10 +344,10 @@ impl Tables {
     }
 
     fn exit_getx(&mut self, arg: &[u8], now: Duration) -> Result<Vec<u8>, Errno> {
-        self.exits.age(now);
+        let exits = self.exits.aged_from(skip(arg)?, PIECE, now);
         paged(
             arg,
-            self.exits.iter().map(|x| {
+            exits.into_iter().map(|x| {
                 let (flags, key) = gre_flags(x);
                 let mut w = Writer::new(40);
                 w.addr(x.addr)
@@ -337,14 +367,18 @@ impl Tables {
     }
 
     fn decap_getx(&self, arg: &[u8]) -> Result<Vec<u8>, Errno> {
-        let mut tail = Writer::new(0);
-        tail.u32(self.decap.sources().count() as u32);
+        let sources = self.decap.source_count();
+        if 8 * sources > arg.len() {
+            return Err(Errno::ENOSPC);
+        }
+        let mut tail = Writer::new(4 + 8 * sources);
+        tail.u32(sources as u32);
         for k in self.decap.sources() {
             tail.addr(k.addr).addr(k.mask());
         }
         let mut out = paged(
             arg,
-            self.decap.iter().map(|(key, flags)| {
+            self.decap.iter_from(skip(arg)?).map(|(key, flags)| {
                 let mut w = Writer::new(12);
                 w.addr(key.addr).addr(key.mask()).u32(flags.into());
                 w.0
@@ -409,7 +443,7 @@ pub(crate) fn stats_reply(arg: &[u8], rows: Vec<(&'static str, u64)>) -> Result<
         w.bytes(&field).u64(value);
         w.0
     });
-    paged(arg, rows, &[])
+    paged(arg, rows.skip(skip(arg)?), &[])
 }
 
 fn gre_flags(x: &TExit) -> (u32, u32) {
@@ -423,18 +457,22 @@ fn gre_flags(x: &TExit) -> (u32, u32) {
     (flags, o.key.unwrap_or(0))
 }
 
-/// Size, number of entries, entries: as many as fit, the first ones skipped as the
-/// buffer's first word says. ENOSPC if not even one fits where there is one.
+/// Entries of a dump to skip, as the buffer's first word says.
+fn skip(arg: &[u8]) -> Result<usize, Errno> {
+    Ok(Reader(arg).u32()? as usize)
+}
+
+/// Size, number of entries, entries: as many as fit and a [`PIECE`] at most. ENOSPC if not
+/// even one fits where there is one.
 fn paged(
     arg: &[u8],
     entries: impl Iterator<Item = Vec<u8>>,
     tail: &[u8],
 ) -> Result<Vec<u8>, Errno> {
-    let skip = Reader(arg).u32()? as usize;
-    let mut w = Writer::new(arg.len());
+    let mut w = Writer::new(arg.len().min(PIECE * 128));
     w.u32(0).u32(0);
     let mut count = 0u32;
-    for e in entries.skip(skip) {
+    for e in entries.take(PIECE) {
         if w.0.len() + e.len() + tail.len() > arg.len() {
             if count == 0 {
                 return Err(Errno::ENOSPC);

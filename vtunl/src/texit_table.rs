@@ -15,7 +15,9 @@
 
 use std::time::Duration;
 
-use crate::addr_map::AddrMap;
+use crate::bury::bury;
+use crate::ordered_map::OrderedMap;
+use crate::slab::Slab;
 
 /// State bit: the path reports the exit's network unreachable (ICMP 3/0 and its like).
 pub const EXIT_NET_UNREACH: u16 = 0x0001;
@@ -182,9 +184,8 @@ pub fn plateau_below(len: u16) -> u16 {
 /// The table.
 #[derive(Clone, Debug, Default)]
 pub struct ExitTable {
-    by_addr: AddrMap,
-    slab: Vec<TExit>,
-    free: Vec<ExitId>,
+    by_addr: OrderedMap,
+    slab: Slab<TExit>,
 }
 
 impl ExitTable {
@@ -201,19 +202,19 @@ impl ExitTable {
     /// The exit at an index that a target holds.
     #[inline]
     pub fn at(&self, id: ExitId) -> Option<&TExit> {
-        self.slab.get(id as usize)
+        self.slab.get(id)
     }
 
     /// The exit at an index that a target holds, to be changed.
     #[inline]
     pub fn at_mut(&mut self, id: ExitId) -> Option<&mut TExit> {
-        self.slab.get_mut(id as usize)
+        self.slab.get_mut(id)
     }
 
     /// The index of the exit with this address.
     #[inline]
     pub fn find(&self, addr: u32) -> Option<ExitId> {
-        self.by_addr.get(addr)
+        self.by_addr.get(addr).copied()
     }
 
     /// The exit with this address.
@@ -227,61 +228,68 @@ impl ExitTable {
         self.at_mut(id)
     }
 
-    /// One more reference to the exit with this address, which is made if it is new.
-    pub fn hold(&mut self, addr: u32) -> ExitId {
-        let id = match self.by_addr.get(addr) {
+    /// One more reference to the exit with this address, which is made if it is new; `None`
+    /// if there are too many.
+    pub fn hold(&mut self, addr: u32) -> Option<ExitId> {
+        let id = match self.find(addr) {
             Some(id) => id,
             None => {
-                let id = match self.free.pop() {
-                    Some(id) => {
-                        self.slab[id as usize] = TExit::new(addr);
-                        id
-                    }
-                    None => {
-                        self.slab.push(TExit::new(addr));
-                        self.slab.len() as ExitId - 1
-                    }
-                };
+                let id = self.slab.insert(TExit::new(addr), u32::MAX)?;
                 self.by_addr.insert(addr, id);
                 id
             }
         };
-        self.slab[id as usize].refs += 1;
-        id
+        self.slab.get_mut(id)?.refs += 1;
+        Some(id)
     }
 
     /// One reference less; the last one takes the exit with it.
     pub fn release(&mut self, id: ExitId) {
-        let Some(x) = self.slab.get_mut(id as usize) else {
+        let Some(x) = self.slab.get_mut(id) else {
             return;
         };
         x.refs = x.refs.saturating_sub(1);
         if x.refs == 0 {
             self.by_addr.remove(x.addr);
-            self.free.push(id);
+            self.slab.free(id);
         }
         if self.by_addr.is_empty() {
-            *self = ExitTable::default();
+            self.clear();
         }
+    }
+
+    /// Forgets all exits; the memory is given back by and by.
+    pub fn clear(&mut self) {
+        let exits = self.slab.len();
+        bury(std::mem::take(self), exits);
     }
 
     /// All exits, in the order of their addresses.
     pub fn iter(&self) -> impl Iterator<Item = &TExit> {
-        let mut ids: Vec<(u32, ExitId)> = self.by_addr.iter().collect();
-        ids.sort_unstable();
-        ids.into_iter().filter_map(|(_, id)| self.at(id))
+        let all = self.by_addr.iter_from(0);
+        all.filter_map(|(_, id)| self.at(*id))
     }
 
-    /// Forgets, in all exits, the soft state that is too old.
-    pub fn age(&mut self, now: Duration) {
-        for x in self.slab.iter_mut().filter(|x| x.is_soft()) {
-            x.age(now);
+    /// The exits from number `skip` on, at most `most` of them, in the order of their
+    /// addresses, without the soft state that is too old.
+    pub fn aged_from(&mut self, skip: usize, most: usize, now: Duration) -> Vec<&TExit> {
+        let ids: Vec<ExitId> = self
+            .by_addr
+            .iter_from(skip)
+            .map(|(_, id)| *id)
+            .take(most)
+            .collect();
+        for id in &ids {
+            if let Some(x) = self.slab.get_mut(*id).filter(|x| x.is_soft()) {
+                x.age(now);
+            }
         }
+        ids.iter().filter_map(|id| self.slab.get(*id)).collect()
     }
 
     /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
-        self.by_addr.bytes() + self.slab.capacity() * size_of::<TExit>() + self.free.capacity() * 4
+        self.by_addr.bytes() + self.slab.bytes()
     }
 }
 
@@ -295,8 +303,8 @@ mod tests {
     fn an_exit_is_shared_and_goes_with_its_last_reference() {
         // The paper, section 2: "they share the latter's t_exit structure".
         let mut t = ExitTable::default();
-        let a = t.hold(7);
-        assert_eq!(t.hold(7), a);
+        let a = t.hold(7).unwrap();
+        assert_eq!(t.hold(7), Some(a));
         assert_eq!(t.get(7).map(|x| x.refs), Some(2));
         t.get_mut(7).unwrap().set_bound(900);
         t.release(a);
@@ -327,7 +335,7 @@ mod tests {
     #[test]
     fn path_mtu_goes_down_only_not_below_68_and_is_forgotten_after_ten_minutes() {
         let mut t = ExitTable::default();
-        let id = t.hold(7);
+        let id = t.hold(7).unwrap();
         let x = t.at_mut(id).unwrap();
         // (next hop, length sent, estimate after), RFC 1191 sections 3 and 5
         for (mtu, sent, want) in [
@@ -349,7 +357,7 @@ mod tests {
     fn the_bound_holds_the_estimate_down() {
         // The paper: t_exit_maxpmtu, "current bound on Path MTU".
         let mut t = ExitTable::default();
-        let id = t.hold(7);
+        let id = t.hold(7).unwrap();
         let x = t.at_mut(id).unwrap();
         x.set_bound(1000);
         assert_eq!(x.pmtu, 1000);
@@ -365,7 +373,7 @@ mod tests {
     #[test]
     fn what_icmp_said_is_believed_for_a_while() {
         let mut t = ExitTable::default();
-        let id = t.hold(7);
+        let id = t.hold(7).unwrap();
         let x = t.at_mut(id).unwrap();
         x.set_state(EXIT_HOST_UNREACH, T0);
         x.age(T0 + STATE_AGE / 2);

@@ -19,7 +19,7 @@ struct World {
 /// A far end that decapsulates all.
 fn open() -> World {
     let mut exits = ExitTable::default();
-    exits.hold(US);
+    exits.hold(US).unwrap();
     let mut table = DecapTable::default();
     table.all = true;
     World {
@@ -43,7 +43,7 @@ impl World {
 /// What the near end makes of a datagram.
 fn tunnelled(o: Outer, flags: u16, gre: Option<GreOptions>) -> Vec<u8> {
     let mut x = ExitTable::default();
-    x.hold(EXIT);
+    x.hold(EXIT).unwrap();
     let x = x.get_mut(EXIT).unwrap();
     x.gre = gre.map(Box::new);
     let mut mp = datagram(o);

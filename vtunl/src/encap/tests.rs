@@ -15,7 +15,7 @@ struct World {
 
 fn world() -> World {
     let mut exits = ExitTable::default();
-    exits.hold(EXIT);
+    exits.hold(EXIT).unwrap();
     World {
         exits,
         policy: Policy::default(),
@@ -215,7 +215,7 @@ fn nesting_is_bounded_and_the_same_tunnel_is_not_entered_twice() {
         let mut x = ExitTable::default();
         let end = loop {
             let to = EXIT + 1 + depth;
-            x.hold(to);
+            x.hold(to).unwrap();
             let h = Ipv4::of(&mut mp).unwrap();
             let r = encapsulate(
                 &mut mp,

@@ -17,7 +17,7 @@ struct World {
 
 fn world() -> World {
     let mut exits = ExitTable::default();
-    exits.hold(EXIT);
+    exits.hold(EXIT).unwrap();
     World {
         exits,
         stats: Stats::default(),

@@ -14,7 +14,7 @@ use streams::prelude::*;
 
 use crate::module::OnStack;
 use crate::reassemble::Outcome;
-use crate::stack::Subscriber;
+use crate::stack::{Stack, Subscriber};
 use crate::wire::{Header, IP_MF, IP_OFFMASK, check, proto};
 use crate::{icmp_in, icmp_out, raw, tcp_news, udp};
 
@@ -98,20 +98,39 @@ fn whole<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, group:
 }
 
 /// TCP is /dev/tcp's, unless nobody uses that and somebody has subscribed to the protocol.
-fn tcp_is_ours(s: &crate::stack::Stack) -> bool {
+fn tcp_is_ours(s: &Stack) -> bool {
     !s.tcp.is_quiet() || !s.subscribers.iter().any(|x| x.proto == proto::TCP)
+}
+
+impl Subscriber {
+    /// Is a datagram for it?
+    #[inline]
+    fn wants(&self, h: &Header) -> bool {
+        self.proto == h.proto
+            && (self.local == 0 || self.local == h.dst)
+            && (self.remote == 0 || self.remote == h.src)
+    }
+}
+
+/// The one stream that a tunnelled datagram goes to: the first that subscribed to its
+/// protocol, as whole as it came. `None`: it takes the long way.
+#[inline]
+pub(crate) fn tunnel_end(s: &mut Stack, h: &Header) -> Option<Subscriber> {
+    let whole = h.frag & (IP_MF | IP_OFFMASK) == 0;
+    if !whole || !matches!(h.proto, proto::ENCAP | proto::IPV6) {
+        return None;
+    }
+    let first = s.subscribers.iter().find(|x| x.wants(h)).copied()?;
+    s.mib.in_delivers += 1;
+    Some(first)
 }
 
 /// Gives a datagram to the subscribers of its protocol.
 #[inline]
 pub fn fanout<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, group: bool) {
     let s = q.shared();
-    let wants = |s: &&Subscriber| {
-        s.proto == h.proto
-            && (s.local == 0 || s.local == h.dst)
-            && (s.remote == 0 || s.remote == h.src)
-    };
-    let Some(first) = s.subscribers.iter().find(wants).copied() else {
+    let mut all = s.subscribers.iter().filter(|x| x.wants(h)).copied();
+    let Some(first) = all.next() else {
         s.mib.in_unknown_protos += 1;
         if !group {
             icmp_out::error(
@@ -125,14 +144,15 @@ pub fn fanout<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, g
         }
         return q.discard(mp, "no protocol");
     };
+    let only_first = matches!(h.proto, proto::ENCAP | proto::IPV6) && !group;
+    let others: Vec<Subscriber> = if only_first {
+        Vec::new()
+    } else {
+        all.collect()
+    };
     s.mib.in_delivers += 1;
-    let only_first = matches!(h.proto, proto::ENCAP | 41) && !group;
-    if only_first {
-        return give_to(q, &first, mp);
-    }
-    let all: Vec<Subscriber> = s.subscribers.iter().filter(wants).copied().collect();
     let mut mp = mp;
-    for other in &all[1..] {
+    for other in &others {
         let copy = mp.dupmsg();
         give_to(q, other, copy);
     }
@@ -141,7 +161,7 @@ pub fn fanout<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, g
 
 /// As a subscriber has it: the datagram alone, or behind T_UNITDATA_IND.
 #[inline]
-fn give_to<M: OnStack>(q: &mut Queue<'_, M>, to: &Subscriber, mp: Msg) {
+pub(crate) fn give_to<M: OnStack>(q: &mut Queue<'_, M>, to: &Subscriber, mp: Msg) {
     let mp = if to.tpi { raw::indication(mp) } else { mp };
     give(q, to.q, mp);
 }

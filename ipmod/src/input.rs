@@ -45,9 +45,13 @@ pub fn ip_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mut mp: Msg, group: 
         return forward::no_route(q, ill, &h, mp, group);
     };
     let ire = s.ires.get(id);
-    match ire.kind {
+    let (kind, on) = (ire.kind, ire.ill);
+    match kind {
         IreKind::Local if h.ihl > HEADER => {
             source_route::deliver_or_follow(q, ill, &h, mp, group);
+        }
+        IreKind::Local if !group && let Some(to) = deliver::tunnel_end(s, &h) => {
+            deliver::give_to(q, &to, mp);
         }
         IreKind::Local => deliver::deliver(q, ill, &h, mp, group),
         IreKind::Loopback if ill == 0 => deliver::deliver(q, ill, &h, mp, group),
@@ -56,7 +60,6 @@ pub fn ip_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mut mp: Msg, group: 
             q.discard(mp, "loopback address on a link")
         }
         IreKind::Broadcast => {
-            let on = ire.ill;
             let limited = matches!(h.dst, 0 | u32::MAX);
             if limited || on == ill {
                 deliver::deliver(q, ill, &h, mp, true);

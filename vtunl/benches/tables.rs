@@ -37,7 +37,7 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
     fn below(&mut self, n: u32) -> u32 {
-        ((self.next() >> 32) * u64::from(n) >> 32) as u32
+        (((self.next() >> 32) * u64::from(n)) >> 32) as u32
     }
     /// With a probability that goes down as the number goes up.
     fn zipf(&mut self, n: u32) -> u32 {
@@ -173,6 +173,7 @@ fn longest(targets: u32) {
             }
             at[kind] += 1;
         };
+        let mixed = |i: u32| (u64::from(i) * 7919 % u64::from(targets)) as u32;
         let ask = |t: &mut Tables, cmd: i32, arg: &[u8]| t.command(cmd, arg, now).expect("done");
         let req = |i: u32, lifetime| Req {
             target_addr: BASE + i,
@@ -183,7 +184,7 @@ fn longest(targets: u32) {
         };
         for i in 0..targets {
             let life = i % 2;
-            let r = req(i.wrapping_mul(7919) % targets, life * 60).emit();
+            let r = req(mixed(i), life * 60).emit();
             time(&mut t, life as usize, &mut |t| {
                 drop(ask(t, VTUNL_ENCAP_ADD, &r))
             });
@@ -196,7 +197,7 @@ fn longest(targets: u32) {
             }
         }
         for i in 0..targets {
-            let r = req(i.wrapping_mul(7919) % targets, 0).emit();
+            let r = req(mixed(i), 0).emit();
             time(&mut t, 5, &mut |t| drop(ask(t, VTUNL_DECAP_ADD, &r)));
             if i % 64 == 0 {
                 let mut page = vec![0; 0xffff];
@@ -205,7 +206,7 @@ fn longest(targets: u32) {
             }
         }
         for i in 0..targets {
-            let r = req(i.wrapping_mul(7919) % targets, 0).emit();
+            let r = req(mixed(i), 0).emit();
             time(&mut t, 7, &mut |t| drop(ask(t, VTUNL_DECAP_REM, &r)));
         }
         // Half of all end in the same second.

@@ -1,13 +1,13 @@
 //! Things that stay where they are as long as they are used, each under a number.
 //!
 //! ```text
-//!   chunks  [ 0 .. 1023 ] [ 1024 .. 2047 ] [ 2048 .. ]     none is ever moved: one more
+//!   chunks  [ 0 .. 255 ] [ 256 .. 511 ] [ 512 .. ]          none is ever moved: one more
 //!              │ free                                      thing costs a chunk at most,
-//!   free    [ 7, 1030 ]                                    never a copy of all
+//!   free    [ 7, 300 ]                                     never a copy of all
 //! ```
 
 /// Things in a chunk.
-const CHUNK: usize = 1024;
+const CHUNK: usize = 256;
 
 /// The things.
 #[derive(Clone, Debug)]

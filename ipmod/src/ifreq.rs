@@ -239,9 +239,9 @@ fn set_flags(s: &mut Stack, at: u32, id: u16, flags: u16) -> Result<Done, Errno>
         }
     }
     let i = s.ill_mut(at).ok_or(Errno::ENXIO)?;
-    let keep = iff::FIXED | iff::OF_ADDRESS | if rising { 0 } else { iff::NOARP };
+    let keep = iff::FIXED | iff::OF_ADDRESS;
     i.flags = i.flags & keep | flags & !keep;
-    if rising && i.flags & (iff::BROADCAST | iff::LOOPBACK) == 0 {
+    if i.flags & (iff::BROADCAST | iff::LOOPBACK) == 0 {
         i.flags |= iff::NOARP;
     }
     let ready = i.bound || i.wq.is_none();

@@ -155,7 +155,7 @@ pub fn send<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32, mut mp: Msg) 
         return input::ip_input(q, 0, mp, false);
     };
     let tunnel = ill.tunnel;
-    if ill.flags & iff::NOARP == 0 {
+    if ill.flags & iff::BROADCAST != 0 {
         // A broadcast link: the neighbour's header goes in front.
         match s.neighbours.header((out, next)) {
             Some(h) => mp.prepend(h.len(), 0).copy_from_slice(h),

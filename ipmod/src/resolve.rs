@@ -62,6 +62,11 @@ pub fn resolve<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32, mp: Msg) {
         }
         return send_unitdata(q, out, &dlsap, mp);
     }
+    if !ill.resolves() {
+        // IFF_NOARP: nobody is asked; whom SIOCSARP has told is known above.
+        s.mib.out_discards += 1;
+        return q.discard(mp, "no ARP on this interface");
+    }
     let waits = s.neighbours.wait((out, next), mp, now);
     if let Some((mp, why)) = waits.dropped {
         q.shared().mib.out_discards += 1;
@@ -115,13 +120,24 @@ pub(crate) fn announce<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, id: u16) {
 
 /// The same for any address: a home agent does it for a mobile node (RFC 2002 4.6).
 pub fn announce_for<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, addr: u32) {
-    if let Some((arp, mut frame, dlsap)) = q.shared().arp_frame(ill, REQUEST, addr, None) {
+    let s = q.shared();
+    let mac = s.published(ill, addr);
+    if let Some((arp, mut frame, dlsap)) = s.arp_frame(ill, REQUEST, addr, None) {
         frame[14..18].copy_from_slice(&addr.to_be_bytes());
+        if let Some(mac) = mac {
+            frame[8..14].copy_from_slice(&mac);
+        }
         send_arp(q, arp, &dlsap, &frame);
     }
 }
 
 impl Stack {
+    /// The link address that we answer with for somebody else (SIOCSARP, ATF_PUBL).
+    fn published(&self, ill: u32, addr: u32) -> Option<[u8; 6]> {
+        let n = self.neighbours.get((ill, addr))?;
+        n.published.then_some(n.mac()?)
+    }
+
     /// An ARP packet from an interface: the arp queue to send it by, its bytes, the DLSAP.
     fn arp_frame(
         &self,
@@ -355,8 +371,11 @@ fn arp_input(q: &mut Queue<'_, Arp>, mut mp: Msg) {
             format_args!("{}: {} has our address", i.name.clone(), mac_text(&mac)).to_string();
         return q.strlog(1, format_args!("{text}"));
     }
-    let published = |a| s.neighbours.get((at, a)).is_some_and(|n| n.published);
-    let for_us = i.with_addr(target).is_some() || (i.is_up() && published(target));
+    if !i.resolves() {
+        return; // IFF_NOARP: neither heard nor answered
+    }
+    let published = s.published(at, target).filter(|_| i.is_up());
+    let for_us = i.with_addr(target).is_some() || published.is_some();
     // RFC 826: update who is known; who asks for us becomes known.
     let known = s.neighbours.get((at, sender)).is_some();
     if sender != 0 && (known || (for_us && op == REQUEST)) {
@@ -367,6 +386,9 @@ fn arp_input(q: &mut Queue<'_, Arp>, mut mp: Msg) {
         && let Some((arp, mut frame, dlsap)) = q.shared().arp_frame(at, REPLY, sender, Some(mac))
     {
         frame[14..18].copy_from_slice(&target.to_be_bytes());
+        if let Some(mac) = published {
+            frame[8..14].copy_from_slice(&mac);
+        }
         send_arp(q, arp, &dlsap, &frame);
     }
 }

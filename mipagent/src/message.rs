@@ -1,30 +1,45 @@
-//! Registration messages and the mobile-home authentication extension.
+//! Registration messages.
 //!
-//! Spec: RFC 5944 3.3 (request), 3.4 (reply), 3.5.1 and 3.5.2 (authenticator: HMAC-MD5
-//! over all up to and with the extension's SPI).
+//! ```text
+//!   Request  │1│flags│lifetime│home address│home agent│care-of address│identification 8│..
+//!   Reply    │3│code │lifetime│home address│home agent│identification 8│..
+//! ```
+//!
+//! Spec: RFC 5944 3.3 (request), 3.4 (reply); the bit T: RFC 3024 3.2.
 
 use std::net::Ipv4Addr;
 
-use hmac::{Hmac, Mac};
-use md5::Md5;
+pub use crate::auth::{Key, Proof};
+use crate::extension::{Bad, MOBILE_HOME};
 
 const REQUEST: u8 = 1;
 const REPLY: u8 = 3;
-const MOBILE_HOME: u8 = 32;
-const AUTH_LEN: usize = 2 + 4 + 16;
+
+/// Bytes of a request's fixed part.
+pub const REQUEST_LEN: usize = 24;
+/// Bytes of a reply's fixed part.
+pub const REPLY_LEN: usize = 20;
 
 /// Simultaneous bindings.
 pub const S: u8 = 0x80;
-/// Reverse tunnelling requested (RFC 3024).
+/// Broadcasts of the home network are wanted.
+pub const B: u8 = 0x40;
+/// The mobile node decapsulates itself: a co-located care-of address.
+pub const D: u8 = 0x20;
+/// Minimal encapsulation.
+pub const M: u8 = 0x10;
+/// GRE.
+pub const G: u8 = 0x08;
+/// Reverse tunnelling (RFC 3024).
 pub const T: u8 = 0x02;
 
-/// What a mobile node and its home agent share (RFC 5944 1.6: mobility security association).
-#[derive(Clone, Debug)]
-pub struct Key {
-    /// The security parameter index.
-    pub spi: u32,
-    /// The secret.
-    pub secret: Vec<u8>,
+/// Letters of flags, as `SB`.
+pub fn letters(flags: u8) -> String {
+    let all = [(S, 'S'), (B, 'B'), (D, 'D'), (M, 'M'), (G, 'G'), (T, 'T')];
+    all.iter()
+        .filter(|(bit, _)| flags & bit != 0)
+        .map(|f| f.1)
+        .collect()
 }
 
 /// A Registration Request (3.3).
@@ -40,14 +55,14 @@ pub struct Request {
     pub agent: Ipv4Addr,
     /// The care-of address.
     pub care_of: Ipv4Addr,
-    /// An NTP timestamp (5.7.1).
+    /// A timestamp or nonces (5.7).
     pub id: u64,
 }
 
 /// A Registration Reply (3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// 0 and 1: accepted.
+    /// See [`crate::code`].
     pub code: u8,
     /// Seconds granted.
     pub lifetime: u16,
@@ -55,7 +70,7 @@ pub struct Reply {
     pub home: Ipv4Addr,
     /// The home agent.
     pub agent: Ipv4Addr,
-    /// The request's, or with code 133 the agent's time above the request's low half.
+    /// The request's low half, and what the replay protection puts above it.
     pub id: u64,
 }
 
@@ -88,20 +103,28 @@ impl Request {
         })
     }
 
-    /// As it is sent, authenticated by `key`.
-    pub fn emit(&self, key: &Key) -> Vec<u8> {
+    /// The fixed part's bytes.
+    pub fn bytes(&self) -> Vec<u8> {
         let mut b = vec![REQUEST, self.flags];
         b.extend(self.lifetime.to_be_bytes());
         for a in [self.home, self.agent, self.care_of] {
             b.extend(a.octets());
         }
         b.extend(self.id.to_be_bytes());
-        sign(b, key)
+        b
     }
 
-    /// Is there a mobile-home authentication by `key`? `None`: the extensions are malformed.
-    pub fn proven(b: &[u8], key: &Key) -> Option<bool> {
-        proven(b, 24, key)
+    /// As a mobile node sends it: authenticated for its home agent.
+    pub fn emit(&self, key: &Key) -> Vec<u8> {
+        key.sign(self.bytes(), MOBILE_HOME)
+    }
+
+    /// What the mobile-home authentication proves.
+    ///
+    /// # Errors
+    /// The extensions are bad.
+    pub fn proven(b: &[u8], key: &Key) -> Result<Proof, Bad> {
+        key.check(b, REQUEST_LEN, MOBILE_HOME)
     }
 }
 
@@ -120,48 +143,81 @@ impl Reply {
         })
     }
 
-    /// As it is sent, authenticated by `key`.
-    pub fn emit(&self, key: &Key) -> Vec<u8> {
+    /// The fixed part's bytes.
+    pub fn bytes(&self) -> Vec<u8> {
         let mut b = vec![REPLY, self.code];
         b.extend(self.lifetime.to_be_bytes());
         for a in [self.home, self.agent] {
             b.extend(a.octets());
         }
         b.extend(self.id.to_be_bytes());
-        sign(b, key)
+        b
+    }
+
+    /// As a home agent sends it: authenticated for the mobile node.
+    pub fn emit(&self, key: &Key) -> Vec<u8> {
+        key.sign(self.bytes(), MOBILE_HOME)
     }
 
     /// As [`Request::proven`].
-    pub fn proven(b: &[u8], key: &Key) -> Option<bool> {
-        proven(b, 20, key)
+    ///
+    /// # Errors
+    /// The extensions are bad.
+    pub fn proven(b: &[u8], key: &Key) -> Result<Proof, Bad> {
+        key.check(b, REPLY_LEN, MOBILE_HOME)
     }
 }
 
-fn sign(mut b: Vec<u8>, key: &Key) -> Vec<u8> {
-    b.extend([MOBILE_HOME, 20]);
-    b.extend(key.spi.to_be_bytes());
-    if let Ok(mut m) = Hmac::<Md5>::new_from_slice(&key.secret) {
-        m.update(&b);
-        b.extend(m.finalize().into_bytes());
-    }
-    b
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
 
-fn proven(b: &[u8], mut at: usize, key: &Key) -> Option<bool> {
-    while at < b.len() {
-        let (ty, len) = (b[at], usize::from(*b.get(at + 1)?));
-        let end = at + 2 + len;
-        let ext = b.get(at..end)?;
-        if ty == MOBILE_HOME {
-            let spi = ext.get(2..6) == Some(&key.spi.to_be_bytes());
-            let mac = Hmac::<Md5>::new_from_slice(&key.secret).ok();
-            let sound = mac.is_some_and(|mut m| {
-                m.update(&b[..(at + 6).min(end)]);
-                ext.len() == AUTH_LEN && m.verify_slice(&ext[6..]).is_ok()
-            });
-            return Some(spi && sound);
+    #[test]
+    fn a_request_and_a_reply_as_bytes() {
+        // RFC 5944 3.3, 3.4
+        let r = Request {
+            flags: S | D,
+            lifetime: 300,
+            home: [10, 1, 0, 71].into(),
+            agent: [10, 1, 0, 1].into(),
+            care_of: [192, 168, 0, 2].into(),
+            id: 0x0102_0304_0506_0708,
+        };
+        let want = [
+            1, 0xa0, 1, 44, 10, 1, 0, 71, 10, 1, 0, 1, 192, 168, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8,
+        ];
+        assert_eq!(r.bytes(), want);
+        assert_eq!(Request::parse(&want), Some(r));
+        let reply = Reply {
+            code: 133,
+            lifetime: 0,
+            home: r.home,
+            agent: r.agent,
+            id: r.id,
+        };
+        let want = [
+            3, 133, 0, 0, 10, 1, 0, 71, 10, 1, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8,
+        ];
+        assert_eq!(reply.bytes(), want);
+        assert_eq!(Reply::parse(&want), Some(reply));
+        assert_eq!(Reply::parse(&want[..19]), None);
+        assert_eq!(Request::parse(&want), None);
+        assert_eq!(letters(r.flags), "SD");
+    }
+
+    proptest! {
+        /// Whatever comes: no panic, and what was read is what was written.
+        #[test]
+        fn any_bytes(b in prop::collection::vec(any::<u8>(), 0..80)) {
+            if let Some(r) = Request::parse(&b) {
+                prop_assert_eq!(&r.bytes()[..], &b[..REQUEST_LEN]);
+            }
+            if let Some(r) = Reply::parse(&b) {
+                prop_assert_eq!(&r.bytes()[..], &b[..REPLY_LEN]);
+            }
+            let key = Key { spi: 256, secret: vec![1; 16] };
+            prop_assert_ne!(Request::proven(&b, &key), Ok(Proof::Sound));
         }
-        at = end;
     }
-    Some(false)
 }

@@ -17,7 +17,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use dlpi::link::pcap::Pcap;
-use dlpi::link::tun::Tun;
+use dlpi::link::roam::{Radio, Roam};
+use dlpi::link::tap::Tap;
+use dlpi::link::tun::{Tun, TunOptions};
 use dlpi::link::wire::Wire;
 use dlpi::link::{Link, Medium};
 use dlpi::{Dlpi, Links};
@@ -37,6 +39,8 @@ pub enum Spec {
     Wire(Wire, [u8; 6]),
     /// The TUN device of this machine with this name.
     Tun(String),
+    /// The TAP device of this machine with this name.
+    Tap(String),
     /// Capture files: what comes in, what goes out. Nothing comes in before it is let.
     Pcap(Option<PathBuf>, Option<PathBuf>, Gate),
 }
@@ -50,6 +54,8 @@ pub struct Devices {
 #[derive(Default)]
 struct Inner {
     specs: BTreeMap<(String, u32), Spec>,
+    /// What moves the ports that are attached.
+    radios: BTreeMap<(String, u32), Radio>,
     error: Option<io::Error>,
 }
 
@@ -78,7 +84,25 @@ impl Devices {
 
     /// Nothing is behind a unit any more.
     pub fn clear(&self, driver: &str, ppa: u32) {
-        self.lock().specs.remove(&(driver.to_owned(), ppa));
+        let at = (driver.to_owned(), ppa);
+        let mut inner = self.lock();
+        inner.specs.remove(&at);
+        inner.radios.remove(&at);
+    }
+
+    /// Unplugs a unit's port and plugs it into another wire; the driver notices nothing.
+    /// False: the unit is no port on a wire.
+    pub fn move_to(&self, driver: &str, ppa: u32, to: &Wire) -> bool {
+        let mut inner = self.lock();
+        let at = (driver.to_owned(), ppa);
+        let Some(Spec::Wire(wire, _)) = inner.specs.get_mut(&at) else {
+            return false;
+        };
+        *wire = to.clone();
+        if let Some(radio) = inner.radios.get(&at) {
+            radio.move_to(to);
+        }
+        true
     }
 
     /// Is there anything behind a unit?
@@ -95,7 +119,15 @@ impl Devices {
         let spec = self.lock().specs.get(&(driver.to_owned(), ppa)).cloned();
         let made = match spec {
             None => return Err(io::ErrorKind::NotFound.into()),
-            Some(Spec::Wire(wire, mac)) => Ok(Box::new(wire.port(mac)) as Box<dyn Link>),
+            Some(Spec::Wire(wire, mac)) => {
+                let (port, radio) = Roam::new(&wire, mac);
+                let at = (driver.to_owned(), ppa);
+                self.lock().radios.insert(at, radio);
+                Ok(Box::new(port) as Box<dyn Link>)
+            }
+            Some(Spec::Tap(name)) => {
+                Tap::open(&TunOptions::named(&name), None).map(|t| Box::new(t) as Box<dyn Link>)
+            }
             Some(Spec::Tun(name)) => Tun::open(&name).map(|t| Box::new(t) as Box<dyn Link>),
             Some(Spec::Pcap(input, output, gate)) => {
                 Pcap::open(input.as_deref(), output.as_deref())

@@ -142,6 +142,7 @@ pub const SLOTS: &[Slot] = &[
     slot("NAME", "a name", From::Typed),
     slot("HOST", "an emulated host", From::Hosts),
     slot("WIRE", "a wire", From::Wires),
+    slot("TAP", "a TAP device", From::Typed),
     slot(
         "DEVICE",
         "a data link such as le0, a TUN device or a file",

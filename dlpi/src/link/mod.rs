@@ -18,6 +18,7 @@ pub mod fault;
 pub mod null;
 pub mod packet;
 pub mod pcap;
+pub mod roam;
 pub mod tap;
 pub mod tun;
 pub mod wire;

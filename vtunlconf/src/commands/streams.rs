@@ -36,6 +36,7 @@ pub const COMMANDS: &[Command] = &[
         group: Group::Streams,
         usage: &[
             "DEVICE on WIRE [ether ETHER | through vtunl ADDR [netmask MASK]]...",
+            "DEVICE tap TAP [through vtunl ADDR [netmask MASK]]",
             "DEVICE [name NAME]",
             "DEVICE (in IN [out OUT] | out OUT)",
             "(tunnel | /dev/ip vtunl ip) [from ADDR | proto PROTO]...",
@@ -44,7 +45,8 @@ pub const COMMANDS: &[Command] = &[
         help: "build the stream of an interface, or of the tunnel",
         long: "An interface is a stream with IP on top of a data link, linked under \
                /dev/udp (I_PLINK), which keeps it when the process that made it ends. \
-               `le0 on WIRE` is a port on a wire in memory; `tun0` a TUN device of this \
+               `le0 on WIRE` is a port on a wire in memory; `le0 tap NAME` the other end of \
+               a TAP device of this machine; `tun0` a TUN device of this \
                machine; `pcap0 in FILE out FILE` capture files: see `replay`. \
                `tunnel` puts vtunl between /dev/ip and ip, Figure 2(a) of the paper: the \
                interface is called ip0, datagrams routed to it go through the tunnel, from \
@@ -62,6 +64,17 @@ pub const COMMANDS: &[Command] = &[
             "plumb control",
         ],
         run: plumb_,
+    },
+    Command {
+        name: "move",
+        aliases: &[],
+        group: Group::Streams,
+        usage: &["IF to WIRE"],
+        help: "unplug an interface from its wire and plug it into another",
+        long: "The host is told nothing, as a mobile node that is carried to another \
+               network; frames on their way to it are lost.",
+        examples: &["move le0 to cell2"],
+        run: move_,
     },
     Command {
         name: "unplumb",
@@ -245,20 +258,32 @@ fn plumb_device(sh: &mut Shell, args: &Args<'_>) -> Result<String, Fail> {
 /// What this machine refused.
 fn refused(e: &std::io::Error, driver: &str, w: &Word) -> Fail {
     let what = match driver {
-        TUN => format!("/dev/net/tun for {}", w.text),
-        _ => w.text.clone(),
+        PCAP => w.text.clone(),
+        _ => format!("/dev/net/tun for {}", w.text),
     };
     let fail = Fail::io(what, e).at(w.span);
     match (driver, e.kind()) {
-        (TUN, std::io::ErrorKind::PermissionDenied) => {
-            fail.mend("a TUN device needs the privilege CAP_NET_ADMIN: root, or `unshare -Urn`")
+        (PCAP, _) => fail,
+        (_, std::io::ErrorKind::PermissionDenied) => fail
+            .mend("a TUN or TAP device needs the privilege CAP_NET_ADMIN: root, or `unshare -Urn`"),
+        (_, std::io::ErrorKind::NotFound) => {
+            fail.mend("this machine has no TUN or TAP devices: is the kernel's module tun loaded?")
         }
-        (TUN, std::io::ErrorKind::NotFound) => {
-            fail.mend("this machine has no TUN devices: is the kernel's module tun loaded?")
-        }
-        (TUN, std::io::ErrorKind::ResourceBusy) => fail.mend("another process has the device open"),
+        (_, std::io::ErrorKind::ResourceBusy) => fail.mend("another process has the device open"),
         _ => fail,
     }
+}
+
+/// A device of this machine can't be had under the emulated clock.
+fn needs_real_clock(sh: &Shell, what: &str, w: &Word) -> Done {
+    if sh.lab.clock == ClockKind::Real {
+        return Ok(());
+    }
+    Err(
+        Fail::failed(format!("a {what} device lives by the machine's clock"))
+            .at(w.span)
+            .mend("make `clock real` the first command, or start with --clock real"),
+    )
 }
 
 /// What is to be behind the unit.
@@ -276,12 +301,7 @@ fn spec_of(
                 .at(w.span)
                 .mend("le0, hme0, .. do"));
         }
-        let wire = sh.lab.wires.get(&name.text).cloned().ok_or_else(|| {
-            Fail::failed(format!("there is no wire `{}`", name.text))
-                .at(name.span)
-                .meant(&name.text, sh.lab.wires.keys().map(String::as_str))
-                .mend(format!("`wire {}` makes one", quote(&name.text)))
-        })?;
+        let wire = wire_named(sh, name)?;
         line.push_str(&format!(" on {}", quote(&name.text)));
         let mac = match args.find("ETHER") {
             Some(m) => {
@@ -296,6 +316,16 @@ fn spec_of(
             }
         };
         return Ok((Spec::Wire(wire, mac), None));
+    }
+    if let Some(name) = args.find("TAP") {
+        if driver == TUN || driver == PCAP {
+            return Err(Fail::usage(format!("{} is no Ethernet", w.text))
+                .at(w.span)
+                .mend("le0, hme0, .. are"));
+        }
+        needs_real_clock(sh, "TAP", w)?;
+        line.push_str(&format!(" tap {}", quote(&name.text)));
+        return Ok((Spec::Tap(name.text.clone()), None));
     }
     let file = |label| args.find(label).map(|f: &Word| PathBuf::from(&f.text));
     let (input, output) = (file("IN"), file("OUT"));
@@ -314,11 +344,7 @@ fn spec_of(
         return Ok((Spec::Pcap(input, output, gate.clone()), Some(gate)));
     }
     if driver == TUN {
-        if sh.lab.clock == ClockKind::Emulated {
-            return Err(Fail::failed("a TUN device lives by the machine's clock")
-                .at(w.span)
-                .mend("make `clock real` the first command, or start with --clock real"));
-        }
+        needs_real_clock(sh, "TUN", w)?;
         let name = match args.find("NAME") {
             Some(n) => {
                 line.push_str(&format!(" name {}", quote(&n.text)));
@@ -380,6 +406,37 @@ fn link_device(
     })();
     host.admin.close(fd).tried("close")?;
     done
+}
+
+fn move_(sh: &mut Shell, args: &Args<'_>) -> Done {
+    let (w, to) = (args.need("IF")?, args.need("WIRE")?);
+    let wire = wire_named(sh, to)?;
+    let host = sh.lab.host()?;
+    let known = host.plumbed.iter_mut().find(|p| p.name == w.text);
+    let moved = known.and_then(|p| {
+        let (driver, ppa) = p.device.clone()?;
+        let (before, after) = p.line.split_once(" on ")?;
+        let rest = after.split_once(' ').map_or("", |r| r.1);
+        let line = format!("{before} on {} {rest}", quote(&to.text));
+        p.line = line.trim_end().to_owned();
+        Some((driver, ppa))
+    });
+    match moved {
+        Some((driver, ppa)) if host.devices.move_to(&driver, ppa, &wire) => Ok(()),
+        _ => Err(Fail::failed(format!("`{}` is not on a wire", w.text))
+            .at(w.span)
+            .mend(format!("`plumb {} on WIRE` plugs it in", w.text))),
+    }
+}
+
+/// The wire of a name.
+fn wire_named(sh: &Shell, name: &Word) -> Result<Wire, Fail> {
+    sh.lab.wires.get(&name.text).cloned().ok_or_else(|| {
+        Fail::failed(format!("there is no wire `{}`", name.text))
+            .at(name.span)
+            .meant(&name.text, sh.lab.wires.keys().map(String::as_str))
+            .mend(format!("`wire {}` makes one", quote(&name.text)))
+    })
 }
 
 fn unplumb(sh: &mut Shell, args: &Args<'_>) -> Done {

@@ -1,0 +1,296 @@
+//! Two mobile nodes hand over between agents while a transfer runs.
+//!
+//! ```text
+//!   hh mn1 mn2 ──home── ha ──backbone──┬── fa1 ──cell1      cn is on the backbone
+//!                                      ├── fa2 ──cell2
+//!                                      └── gw  ──campus     no agent: own addresses
+//! ```
+//!
+//! The network and the configurations are those of `mipagent demo`.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipmod::plumb;
+use mipagent::code;
+use mipagent::mobile::Place;
+use mipagent::traffic::{Client, Numbers, Server, pattern};
+use mipagent::world::{Daemons, World};
+use streams::Process;
+
+const WORLD: &str = include_str!("../demo/world.vt");
+const HA: &str = include_str!("../demo/ha.conf");
+const CONFS: [(&str, &str); 6] = [
+    ("ha", HA),
+    ("fa1", include_str!("../demo/fa1.conf")),
+    ("fa2", include_str!("../demo/fa2.conf")),
+    ("gw", include_str!("../demo/gw.conf")),
+    ("mn1", include_str!("../demo/mn1.conf")),
+    ("mn2", include_str!("../demo/mn2.conf")),
+];
+
+const MN1: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 71);
+const MN2: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 72);
+const CN: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 9);
+const FA1: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 2);
+const FA2: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 3);
+const STEP: Duration = Duration::from_millis(20);
+
+const S: fn(u64) -> Duration = Duration::from_secs;
+
+fn world() -> (World, BTreeMap<String, Process>) {
+    let mut w = World::build("world.vt", WORLD).expect("a world");
+    let p = w.processes();
+    (w, p)
+}
+
+/// All daemons, with their configurations changed by `edit`.
+fn daemons<'a>(
+    w: &mut World,
+    p: &'a BTreeMap<String, Process>,
+    edit: impl Fn(&str, &str) -> String,
+) -> Daemons<'a> {
+    let mut d = Daemons::default();
+    for (host, conf) in CONFS {
+        let conf = edit(host, conf);
+        d.start(host, &p[host], &conf, w.now()).expect(host);
+    }
+    d.settle(w).expect("quiet");
+    d
+}
+
+fn as_it_is(_: &str, conf: &str) -> String {
+    conf.to_owned()
+}
+
+fn pass(d: &mut Daemons<'_>, w: &mut World, time: Duration) {
+    let step = if time > S(5) { S(1) / 4 } else { STEP };
+    d.pass(w, time, step, |_| Ok(())).expect("passed");
+}
+
+fn told(d: &Daemons<'_>, host: &str, words: &str) -> bool {
+    let mine = d.log.iter().filter(|l| l.host == host);
+    mine.map(|l| &l.entry.text).any(|t| t.contains(words))
+}
+
+fn log(d: &Daemons<'_>) -> String {
+    let line = |l: &mipagent::world::Line| {
+        format!(
+            "{:9.3} {:4} {} {}\n",
+            l.when.as_secs_f64(),
+            l.host,
+            l.entry.home,
+            l.entry.text
+        )
+    };
+    d.log.iter().map(line).collect()
+}
+
+#[test]
+fn a_transfer_and_numbered_datagrams_survive_every_handover() {
+    // RFC 5944 1.7, 3.6, 3.7, 3.8: home, fa1, fa2, an own address, home.
+    let (mut w, p) = world();
+    let mut d = daemons(&mut w, &p, as_it_is);
+    let data = pattern(900_000);
+    let mut server = Server::new(&p["cn"], 80, data.clone()).expect("a server");
+    let mut client = Client::new(&p["mn1"], MN1, (CN, 80)).expect("a client");
+    let mut down = Numbers::new(&p["mn2"], MN2, 7).expect("a port");
+    let mut up = Numbers::new(&p["cn"], CN, 7).expect("a port");
+    let moves = [
+        (2, "mn1", "cell1"),
+        (4, "mn2", "cell1"),
+        (7, "mn1", "cell2"),
+        (9, "mn2", "cell2"),
+        (12, "mn1", "campus"),
+        (15, "mn1", "home"),
+        (17, "mn2", "home"),
+    ];
+    let mut after: BTreeMap<u64, (Place, Place)> = BTreeMap::new();
+    for second in 0..20 {
+        for (_, host, wire) in moves.iter().filter(|m| m.0 == second) {
+            w.run(&format!("on {host} move le0 to {wire}"))
+                .expect("moved");
+        }
+        let turn = |_: &mut World| {
+            server.turn(1400).expect("a connection");
+            client.turn().expect("a connection");
+            up.send((MN2, 7)).expect("sent");
+            down.send((CN, 7)).expect("sent");
+            up.receive().expect("received");
+            down.receive().expect("received");
+            Ok(())
+        };
+        d.pass(&mut w, S(1), STEP, turn).expect("a second");
+        after.insert(second, (d.mobiles["mn1"].place(), d.mobiles["mn2"].place()));
+    }
+    d.pass(&mut w, S(9), STEP, |_| {
+        server.turn(1400).expect("a connection");
+        client.turn().expect("a connection");
+        Ok(())
+    })
+    .expect("the rest");
+    assert_eq!(server.sent(), data.len(), "{}", log(&d));
+    assert!(
+        client.ended,
+        "{} bytes of {}\n{}",
+        client.got.len(),
+        data.len(),
+        log(&d)
+    );
+    assert!(client.got == data, "the bytes differ");
+    let places: Vec<(Place, Place)> = [3, 5, 8, 10, 13, 19].map(|t| after[&t]).into();
+    let (fa1, fa2) = ([10, 3, 0, 1].into(), [10, 4, 0, 1].into());
+    let (at1, at2) = (Place::Foreign(fa1, FA1), Place::Foreign(fa2, FA2));
+    let own = Place::Own([10, 5, 0, 71].into());
+    let want = [
+        (at1, Place::Home),
+        (at1, at1),
+        (at2, at1),
+        (at2, at2),
+        (own, at2),
+        (Place::Home, Place::Home),
+    ];
+    assert_eq!(places, want, "{}", log(&d));
+    // What was lost was lost while mn2 was between two agents: at most until the next
+    // advertisement and a round trip, about a second for each of three moves.
+    for n in [&down, &up] {
+        let sorted = n.came.windows(2).all(|p| p[0] < p[1]);
+        assert!(sorted, "each once and in order");
+        let lost = n.sent() as usize - n.came.len();
+        assert!((1..3 * 60).contains(&lost), "{lost} lost");
+    }
+    assert!(d.mobiles.values().all(|m| m.is_settled()));
+    assert!(
+        told(&d, "ha", "deregistered, all care-of addresses"),
+        "{}",
+        log(&d)
+    );
+}
+
+#[test]
+fn who_is_away_is_answered_for_at_home_and_nobody_is_who_is_back() {
+    // RFC 5944 4.6: proxy and gratuitous ARP; 3.8.3.2: deregistration
+    let (mut w, p) = world();
+    let mut d = daemons(&mut w, &p, as_it_is);
+    let mut at_home = Numbers::new(&p["hh"], [10, 1, 0, 9].into(), 9).expect("a port");
+    let mut mobile = Numbers::new(&p["mn1"], MN1, 9).expect("a port");
+    let mac = |who: &str, a: Ipv4Addr| {
+        let all = plumb::arp_table(&p[who]).expect("a table");
+        all.iter().find(|e| e.addr == a).map(|e| e.mac.clone())
+    };
+    let of = |who: &str| {
+        let all = plumb::interfaces(&p[who]).expect("interfaces");
+        all.iter().find(|i| i.name == "le0").map(|i| i.mac.clone())
+    };
+    let mut one = |d: &mut Daemons<'_>, w: &mut World| {
+        at_home.send((MN1, 9)).expect("sent");
+        pass(d, w, STEP);
+        mobile.receive().expect("received");
+        mobile.came.len()
+    };
+    pass(&mut d, &mut w, S(2));
+    assert_eq!(one(&mut d, &mut w), 1);
+    assert_eq!(mac("hh", MN1), of("mn1"));
+    w.run("on mn1 move le0 to cell1").expect("moved");
+    pass(&mut d, &mut w, S(2));
+    // The cache of hh was set right by the gratuitous ARP, nothing else was asked.
+    assert_eq!(mac("hh", MN1), of("ha"));
+    assert_eq!(one(&mut d, &mut w), 2, "{}", log(&d));
+    w.run("on mn1 move le0 to home").expect("moved");
+    pass(&mut d, &mut w, S(2));
+    assert_eq!(mac("hh", MN1), of("mn1"), "{}", log(&d));
+    assert_eq!(mac("ha", MN1), None);
+    assert_eq!(one(&mut d, &mut w), 3);
+    let tunnelled = d.agents["ha"].status(w.now());
+    assert_eq!(
+        tunnelled["home"]["bindings"].as_array().map(Vec::len),
+        Some(0)
+    );
+}
+
+#[test]
+fn a_visitor_is_served_for_its_lifetime_and_no_stranger_is() {
+    // RFC 5944 3.7.2.2 (visitor list), 3.8.3 and 3.7.3 (lifetimes), 4.2.2
+    let (mut w, p) = world();
+    let mut d = daemons(&mut w, &p, as_it_is);
+    w.run("on mn1 move le0 to cell1").expect("moved");
+    pass(&mut d, &mut w, S(2));
+    let now = w.now();
+    let at = |d: &Daemons<'_>, host: &str, role: &str, list: &str| {
+        let s = d.agents[host].status(mipagent::world::DAY + w.now());
+        s[role][list].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(
+        (
+            at(&d, "ha", "home", "bindings"),
+            at(&d, "fa1", "foreign", "visitors")
+        ),
+        (1, 1)
+    );
+    // The agent allows 200 s at most, and the node asks for no more (3.6.1.1).
+    let left = d.mobiles["mn1"].left(mipagent::world::DAY + now);
+    assert!(left.is_some_and(|l| (195..=200).contains(&l)), "{left:?}");
+    let vtunl = |host: &str| {
+        let fd = streams::Sys::open(&p[host], "/dev/vtunl", 2).expect("open");
+        vtunl::client::Client::new(&p[host], fd).decap_ok(MN1)
+    };
+    assert_eq!((vtunl("fa1"), vtunl("fa2")), (Ok(true), Ok(false)));
+    // 4.2.2: a tunnel that leads to the wrong agent ends there, with no ICMP.
+    w.run("on ha encap add 10.1.0.71 192.168.0.3 flags S; on cn send udp 10.1.0.71 7 hello")
+        .expect("sent");
+    pass(&mut d, &mut w, STEP);
+    w.run("on ha encap rem 10.1.0.71 192.168.0.3")
+        .expect("as before");
+    let lab = w.shell.lab.hosts();
+    let fa2 = lab.iter().find(|h| h.name == "fa2").expect("fa2");
+    let drops = fa2.kernel.drops();
+    assert!(
+        drops.keys().any(|k| k.1.contains("decapsulation")),
+        "{drops:?}"
+    );
+    // It goes out of reach: nobody renews, everybody forgets.
+    w.run("wire nowhere; on mn1 move le0 to nowhere")
+        .expect("moved");
+    pass(&mut d, &mut w, S(400));
+    assert!(
+        told(&d, "ha", "expired") && told(&d, "fa1", "visits no more: expired"),
+        "{}",
+        log(&d)
+    );
+    assert!(told(&d, "mn1", "no agent is heard") && told(&d, "mn1", "registration expired"));
+    assert_eq!(vtunl("fa1"), Ok(false));
+    let of_mn1 = |host: &str| {
+        let r = plumb::routes(&p[host]).expect("routes");
+        let a = plumb::arp_table(&p[host]).expect("a table");
+        let r = r.iter().filter(|r| r.dst == MN1).map(|r| format!("{r:?}"));
+        let a = a.iter().filter(|e| e.addr == MN1).map(|e| format!("{e:?}"));
+        r.chain(a).collect::<Vec<String>>()
+    };
+    let none: [String; 0] = [];
+    assert_eq!(
+        (of_mn1("fa1"), of_mn1("ha")),
+        (none.to_vec(), none.to_vec())
+    );
+}
+
+#[test]
+fn a_registration_is_renewed_before_it_ends() {
+    // RFC 5944 3.6
+    let (mut w, p) = world();
+    let edit = |host: &str, conf: &str| match host {
+        "mn1" => conf.replace("Lifetime = 300", "Lifetime = 10"),
+        _ => conf.to_owned(),
+    };
+    let mut d = daemons(&mut w, &p, edit);
+    w.run("on mn1 move le0 to cell1").expect("moved");
+    pass(&mut d, &mut w, S(60));
+    let accepted = d.agents["ha"].home().map_or(0, |h| h.counters.accepted);
+    assert!((8..=12).contains(&accepted), "{accepted}\n{}", log(&d));
+    assert!(
+        !told(&d, "ha", "expired") && !told(&d, "fa1", "expired"),
+        "{}",
+        log(&d)
+    );
+    assert_eq!(d.mobiles["mn1"].last_code(), Some(code::ACCEPTED));
+}

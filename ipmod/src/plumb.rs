@@ -392,6 +392,16 @@ pub fn routes(sys: &dyn Sys) -> Result<Vec<Route>, Errno> {
     })
 }
 
+/// The path MTUs that routers have said, by destination (RFC 1191).
+///
+/// # Errors
+/// As [`interfaces`].
+pub fn path_mtus(sys: &dyn Sys) -> Result<Vec<(Ipv4Addr, u32)>, Errno> {
+    report(sys, "ip_pmtu_status", |w| {
+        Some((w.first()?.parse().ok()?, w.get(1)?.parse().ok()?))
+    })
+}
+
 /// The ARP table.
 ///
 /// # Errors

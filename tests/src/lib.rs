@@ -7,7 +7,7 @@
 //! | one rule of the manual | a case in `conformance/*.st` | [`scenario`], [`probe`] |
 //! | what a datagram became | a test in `tests/` | [`packets`] |
 //! | what was counted, and that nothing else was | the same | [`assert_delta!`] |
-//! | that the host's own stack agrees | a test in `tests/` | [`linux`], [`netns`] |
+//! | that the host's own stack agrees | a test in `tests/` | [`linux`], [`netns`], [`peer`] |
 //!
 //! No test sleeps: an emulated kernel has a clock set by hand and runs until it is idle;
 //! a test with the host's stack waits for output or for a process to end.
@@ -18,7 +18,9 @@ pub mod gateway;
 pub mod linux;
 pub mod netns;
 pub mod packets;
+pub mod peer;
 pub mod probe;
+pub mod row;
 pub mod scenario;
 pub mod transport;
 pub mod uml;

@@ -28,6 +28,9 @@ use ipmod::plumb;
 use libtest_mimic::{Arguments, Failed, Trial};
 use streams::Config;
 use streams::{Cred, Kernel, Process};
+use vtunlconf::lab::ClockKind;
+use vtunlconf::out::{Capture, Look};
+use vtunlconf::shell::Shell;
 
 use crate::netns::{As, Lab, PATIENCE, Skip, have};
 
@@ -111,6 +114,11 @@ fn outside(who: As, medium: &str, name: &str) -> Result<(), Failed> {
     far.ok("ip route add default via 198.51.100.1");
     for host in [&linux, &far] {
         host.ok("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.icmp_ratemask=0");
+        // What Linux says by itself about IPv6 is not our traffic, and would be counted.
+        if std::path::Path::new("/proc/sys/net/ipv6").exists() {
+            host.ok("sysctl -qw net.ipv6.conf.all.disable_ipv6=1");
+            host.ok("sysctl -qw net.ipv6.conf.default.disable_ipv6=1");
+        }
     }
     if medium == "veth" {
         linux.ok("ip link add e0 type veth peer name e1");
@@ -129,6 +137,11 @@ fn outside(who: As, medium: &str, name: &str) -> Result<(), Failed> {
     let mut echo = far.spawn([me, ECHO]);
     echo.wait_line("listening", PATIENCE);
     let out = linux.run(["timeout", "600", me, INSIDE, medium, name])?;
+    // What the machine lacks is told there in the middle of a test.
+    let said = String::from_utf8_lossy(&out.stdout);
+    for line in said.lines().filter(|l| l.starts_with("SKIPPED")) {
+        println!("{line}");
+    }
     if out.status.success() {
         return Ok(());
     }
@@ -201,17 +214,40 @@ impl Side {
         };
         dlpi::register(&k, "le", Links::new(Box::new(make))).expect("a name");
         let p = k.process(Cred::ROOT);
-        let le0 = plumb::plumb(&p, "/dev/le", &[], 0).expect("plumb");
-        plumb::set_address(&p, &le0, OURS).expect("address");
+        self.configure(&p, "/dev/le");
+        Host { k, p }
+    }
+
+    /// The shell with a host of this kind. It prints into [`Capture`].
+    pub fn shell(self) -> (Shell, Capture) {
+        let said = Capture::default();
+        let look = Look {
+            quiet: true,
+            ..Look::PLAIN
+        };
+        let errors = Box::new(std::io::stderr());
+        let mut sh = Shell::new(ClockKind::Real, look).printing_to(Box::new(said.clone()), errors);
+        sh.lab.add("a").expect("a host");
+        let host = &sh.lab.hosts()[0];
+        // The shell has drivers of the other names.
+        let links = Links::new(Box::new(move |_| self.link()));
+        dlpi::register(&host.kernel, "net", links).expect("a name");
+        self.configure(&host.admin, "/dev/net");
+        (sh, said)
+    }
+
+    /// Plumbs the link: our address on it, and the default route to Linux.
+    fn configure(self, p: &Process, device: &str) {
+        let name = plumb::plumb(p, device, &[], 0).expect("plumb");
+        plumb::set_address(p, &name, OURS).expect("address");
         match self.medium {
-            "tun" => plumb::set_destination(&p, &le0, LINUX),
-            _ => plumb::set_netmask(&p, &le0, Ipv4Addr::new(255, 255, 255, 0)),
+            "tun" => plumb::set_destination(p, &name, LINUX),
+            _ => plumb::set_netmask(p, &name, Ipv4Addr::new(255, 255, 255, 0)),
         }
         .expect("the other end");
-        plumb::up(&p, &le0).expect("up");
+        plumb::up(p, &name).expect("up");
         let any = Ipv4Addr::UNSPECIFIED;
-        plumb::route_add(&p, any, any, LINUX, RTF_GATEWAY).expect("a route");
-        Host { k, p }
+        plumb::route_add(p, any, any, LINUX, RTF_GATEWAY).expect("a route");
     }
 
     /// The link; the kernel's address on it.

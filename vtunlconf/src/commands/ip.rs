@@ -421,8 +421,12 @@ fn route_get(sh: &mut Shell, w: &Word) -> Done {
     } else {
         format!("on the link of {}", names.show(r.gateway))
     };
+    // RFC 1191: what a router has said of the way behind the first link.
+    let all = plumb::path_mtus(&host.admin).tried("ip_pmtu_status")?;
+    let path = all.iter().find(|p| p.0 == addr && p.1 < r.mtu);
+    let path = path.map_or_else(String::new, |p| format!(", path mtu {}", p.1));
     sh.out.line(format!(
-        "{}: {dst} {how}, interface {}, mtu {}",
+        "{}: {dst} {how}, interface {}, mtu {}{path}",
         names.show(addr),
         r.interface,
         r.mtu

@@ -11,12 +11,12 @@
 
 use streams::prelude::*;
 
+use crate::dad::{self, Stand};
 use crate::ill::{Dl, IP_MIN_MTU, iff};
 use crate::ioctl::*;
 use crate::ipif::Ipif;
 use crate::ire::Ire;
 use crate::module::OnStack;
-use crate::resolve;
 use crate::stack::Stack;
 use crate::tpi::{sockaddr, sockaddr_bytes};
 use crate::wire::class_mask;
@@ -104,7 +104,7 @@ fn set<M: OnStack>(
             .map(|a| a.1)
             .ok_or(Errno::EAFNOSUPPORT)
     };
-    let up = p.is_up();
+    let (up, claimed) = (p.is_up(), p.claim.stand != Stand::Settled);
     let mut new = p.clone();
     match cmd {
         SIOCSIFADDR => {
@@ -157,25 +157,43 @@ fn set<M: OnStack>(
             return Ok(Done::Data(Vec::new()));
         }
         SIOCSIFFLAGS => {
-            let done = set_flags(s, at, id, word as u16)?;
-            if !up {
-                resolve::announce(q, at, id); // if it is up now
-            }
-            return Ok(done);
+            return Ok(match set_flags(s, at, id, word as u16)? {
+                Next::Nothing => Done::Data(Vec::new()),
+                Next::Bind => Done::BringUp(at, id),
+                Next::Rise => {
+                    dad::rise(q, at, id);
+                    Done::Data(Vec::new())
+                }
+            });
         }
         _ => return Err(Errno::EINVAL),
     }
+    if cmd == SIOCSIFADDR && (up || claimed) {
+        // Down, change, up: and the new one may have to be asked for.
+        s.remove_interface_routes(at, id);
+        let addr = new.addr;
+        change(s, at, new, false);
+        of_ipif(s, at, id, |r| r.src = addr);
+        if let Some(i) = s.ill_mut(at) {
+            i.set_up(id, false);
+        }
+        dad::rise(q, at, id);
+        return Ok(Done::Data(Vec::new()));
+    }
     change(s, at, new, up && cmd != SIOCSIFMETRIC);
     if cmd == SIOCSIFMTU {
-        let of_it = |(n, r): (u32, &Ire)| (r.ill == at && r.ipif == id).then_some(n);
-        let routes: Vec<u32> = s.ires.iter().filter_map(of_it).collect();
-        for r in routes {
-            s.ires.get_mut(r).mtu = word;
-        }
-    } else if up && cmd == SIOCSIFADDR {
-        resolve::announce(q, at, id);
+        of_ipif(s, at, id, |r| r.mtu = word);
     }
     Ok(Done::Data(Vec::new()))
+}
+
+/// Changes the routes that belong to an address.
+fn of_ipif(s: &mut Stack, at: u32, id: u16, f: impl Fn(&mut Ire)) {
+    let of_it = |(n, r): (u32, &Ire)| (r.ill == at && r.ipif == id).then_some(n);
+    let routes: Vec<u32> = s.ires.iter().filter_map(of_it).collect();
+    for r in routes {
+        f(s.ires.get_mut(r));
+    }
 }
 
 /// Puts a changed address in its place.
@@ -221,12 +239,21 @@ fn free(s: &mut Stack, at: u32, id: u16, addr: u32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// What is to be done after the flags are set.
+enum Next {
+    Nothing,
+    /// The address comes up, when nobody else has it.
+    Rise,
+    /// The same, when the provider has bound the link.
+    Bind,
+}
+
 /// SIOCSIFFLAGS: only some bits are the user's; coming up may have to wait for the provider.
-fn set_flags(s: &mut Stack, at: u32, id: u16, flags: u16) -> Result<Done, Errno> {
+fn set_flags(s: &mut Stack, at: u32, id: u16, flags: u16) -> Result<Next, Errno> {
     let i = s.ill(at).ok_or(Errno::ENXIO)?;
     let p = i.ipif(id).ok_or(Errno::ENXIO)?;
     let (was, want, addr) = (p.is_up(), flags & iff::UP != 0, p.addr);
-    let rising = want && !was;
+    let rising = want && !was && p.claim.stand != Stand::Probing;
     if rising {
         if i.wq.is_some() && (i.name.is_empty() || i.dl != Dl::Idle) {
             return Err(Errno::EINVAL);
@@ -249,15 +276,16 @@ fn set_flags(s: &mut Stack, at: u32, id: u16, flags: u16) -> Result<Done, Errno>
         let fixed = iff::FIXED | iff::UP;
         p.flags = p.flags & fixed | flags & iff::OF_ADDRESS & !fixed;
     }
-    if rising && !ready {
-        return Ok(Done::BringUp(at, id));
-    }
-    if rising {
-        s.ipif_up(at, id);
-    } else if was && !want {
-        s.ipif_down(at, id);
-    }
-    Ok(Done::Data(Vec::new()))
+    Ok(match (rising, ready) {
+        (true, true) => Next::Rise,
+        (true, false) => Next::Bind,
+        _ => {
+            if !want {
+                s.ipif_down(at, id); // or will not come up
+            }
+            Next::Nothing
+        }
+    })
 }
 
 /// SIOCLIFADDIF, SIOCLIFREMOVEIF (lifreq): another address for an interface, one less.

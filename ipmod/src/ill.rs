@@ -101,6 +101,8 @@ pub struct Ill {
     pub pending: Option<(Msg, QRef)>,
     /// The address that is coming up.
     pub rising: u16,
+    /// Claims to an address that were started (dad.rs).
+    pub turns: u32,
     /// Bare M_DATA is accepted below (DL_IOC_HDR_INFO was acknowledged).
     pub fastpath: bool,
     /// Bound to a SAP.
@@ -141,6 +143,7 @@ impl Ill {
             error: None,
             pending: None,
             rising: 0,
+            turns: 0,
             fastpath: false,
             bound: false,
             tunnel: false,

@@ -17,6 +17,7 @@
 
 use streams::Errno;
 
+use crate::dad::Claim;
 use crate::ill::{Ill, iff};
 use crate::ire::{Ire, IreKind};
 use crate::stack::Stack;
@@ -41,6 +42,8 @@ pub struct Ipif {
     pub metric: u32,
     /// Its own IFF bits: [`iff::OF_ADDRESS`].
     pub flags: u16,
+    /// Whether somebody else has it too.
+    pub claim: Claim,
 }
 
 impl Ipif {
@@ -211,6 +214,7 @@ impl Stack {
 
     /// An address goes down; all of its routes go.
     pub fn ipif_down(&mut self, at: u32, id: u16) {
+        self.give_claim_up(at, id);
         if let Some(ill) = self.ill_mut(at) {
             ill.set_up(id, false);
         }
@@ -223,6 +227,7 @@ impl Stack {
             ill.flags &= !iff::UP;
             for p in &mut ill.ipifs {
                 p.flags &= !iff::UP;
+                p.claim = Claim::default();
             }
         }
         self.ires.delete_where(|r| r.ill == at);

@@ -15,6 +15,7 @@
 //! Differs: ip and arp share their tables.
 #![forbid(unsafe_code)]
 
+pub mod dad;
 pub mod deliver;
 pub mod fragment;
 pub mod icmp;

@@ -390,8 +390,7 @@ fn up_done(q: &mut Queue<'_, Ip>, ill: u32) {
     i.flags |= iff::RUNNING;
     i.error = None;
     let id = i.rising;
-    s.ipif_up(ill, id);
-    crate::resolve::announce(q, ill, id);
+    crate::dad::rise(q, ill, id);
     finish(q, ill, None);
 }
 

@@ -37,6 +37,8 @@ macro_rules! params {
     (@set bool $v:expr) => { $v != 0 };
     (@get ms $e:expr) => { $e.as_millis() as u64 };
     (@set ms $v:expr) => { Duration::from_millis($v) };
+    (@get s $e:expr) => { $e.as_secs() };
+    (@set s $v:expr) => { Duration::from_secs($v) };
     (@get $t:ident $e:expr) => { $e as u64 };
     (@set $t:ident $v:expr) => { $v as $t };
 }
@@ -63,6 +65,13 @@ const PARAMS: &[Param] = params! {
     "ip_icmp_err_burst" 1..=99999 icmp_limit.burst: u32;
     "ip_reass_queue_bytes" 0..=4294967295 reassembly.limit: usize;
     "ip_addrs_per_if" 1..=8192 params.addrs_per_if: u32;
+    "arp_probe_count" 0..=20 params.dad.probe_count: u32;
+    "arp_probe_interval" 10..=20000 params.dad.probe_interval: ms;
+    "arp_publish_count" 1..=20 params.dad.publish_count: u32;
+    "arp_publish_interval" 1000..=20000 params.dad.publish_interval: ms;
+    "ip_max_defend" 0..=1000 params.dad.max_defend: u32;
+    "ip_defend_interval" 0..=999999 params.dad.defend_interval: s;
+    "ip_dup_recovery" 0..=3600000 params.dad.dup_recovery: ms;
 };
 
 /// A report: what it is called, what it says.
@@ -141,14 +150,14 @@ fn link_address(i: &Ill) -> String {
     }
 }
 
-/// name flags mtu address mask broadcast far-end link-address metric
+/// name flags mtu address mask broadcast far-end link-address metric claim
 fn ipifs(s: &Stack) -> String {
     let mut t = String::new();
     let links = s.ills.iter().flatten().filter(|i| !i.name.is_empty());
     for (i, p) in links.flat_map(|i| i.ipifs.iter().map(move |p| (i, p))) {
         let _ = writeln!(
             t,
-            "{} {:x} {} {} {} {} {} {} {}",
+            "{} {:x} {} {} {} {} {} {} {} {}",
             i.name_of(p.id),
             i.flags_of(p),
             p.mtu,
@@ -157,7 +166,8 @@ fn ipifs(s: &Stack) -> String {
             ip(p.broadcast),
             ip(p.dst),
             link_address(i),
-            p.metric
+            p.metric,
+            crate::dad::word(i, p)
         );
     }
     t

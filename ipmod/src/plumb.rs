@@ -40,6 +40,8 @@ pub struct Interface {
     pub dst: Ipv4Addr,
     /// Link address, or `-`.
     pub mac: String,
+    /// Whether it is `ours` alone, `probing` or a `duplicate`; `-` without ARP or down.
+    pub claim: String,
 }
 
 /// A line of `netstat -r`.
@@ -370,6 +372,7 @@ pub fn interfaces(sys: &dyn Sys) -> Result<Vec<Interface>, Errno> {
             broadcast: a(5)?,
             dst: a(6)?,
             mac: (*w.get(7)?).to_owned(),
+            claim: (*w.get(9)?).to_owned(),
         })
     })
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use dlpi::prim::{DL_UNITDATA_IND, Prim, SAP_ARP, SAP_IP, fast};
 use streams::prelude::*;
 
+use crate::dad;
 use crate::ioctl;
 use crate::module::{OnStack, fast_path_probe};
 use crate::neighbour::{AGAIN, Neighbour};
@@ -27,6 +28,11 @@ const SWEEP: u64 = 1 << 32;
 /// How often (ip_ire_timer_interval).
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
+/// The timers that announce published addresses: how often still, and the address.
+const PUBLISH: u64 = 1 << 62;
+
+/// What an ARP packet of Ethernet and IP starts with.
+const ETHER_IP: [u8; 6] = [0, 1, 8, 0, 6, 4];
 const REQUEST: u16 = 1;
 const REPLY: u16 = 2;
 
@@ -79,21 +85,95 @@ pub fn resolve<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32, mp: Msg) {
 
 /// Broadcasts an ARP request, and has it repeated until it is answered.
 fn request<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32) {
-    let Some((arp, frame, dlsap)) = q.shared().arp_frame(out, REQUEST, next, None) else {
+    let link = q.shared().ill(out);
+    let Some((arp, from)) = link.and_then(|i| Some((i.arp?, i.source_to(next)))) else {
         return give_up(q, out, next);
     };
-    send_arp(q, arp, &dlsap, &frame);
+    send_request(q, out, from, next);
     // The arp module's instance repeats it.
     if let Some(mut a) = q.at(arp) {
         a.qtimeout(AGAIN, u64::from(next));
     }
 }
 
-fn send_arp<M: OnStack>(q: &mut Queue<'_, M>, arp: QRef, dlsap: &[u8], frame: &[u8]) {
+/// Broadcasts a request for `target` from an address of ours: an announcement if they are
+/// the same, a probe from 0.
+pub(crate) fn send_request<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, from: u32, target: u32) {
+    let mac = q.shared().ill(ill).and_then(|i| mac_of(&i.mac));
+    if let Some(sha) = mac {
+        let f = Packet {
+            op: REQUEST,
+            sha,
+            spa: from,
+            tha: [0; 6],
+            tpa: target,
+        };
+        send_arp(q, ill, None, &f);
+    }
+}
+
+/// Sends an ARP packet, to one neighbour or to all.
+fn send_arp<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, to: Option<[u8; 6]>, f: &Packet) {
+    let Some(i) = q.shared().ill(ill) else { return };
+    let dest = to.as_ref().map_or(&i.info.brdcst_addr[..], |t| &t[..]);
+    let (Some(arp), dlsap) = (i.arp, i.dlsap(dest, SAP_ARP as u16)) else {
+        return;
+    };
     let mut mp = q.alloc(0, fast::UNITDATA_REQ_SIZE + dlsap.len());
-    fast::put_unitdata_req(&mut mp, dlsap);
-    mp.set_cont(Some(Msg::data(frame)));
+    fast::put_unitdata_req(&mut mp, &dlsap);
+    mp.set_cont(Some(Msg::data(&f.emit())));
     q.putnext_of(arp, mp);
+}
+
+fn mac_of(b: &[u8]) -> Option<[u8; 6]> {
+    b.get(..6)?.try_into().ok()
+}
+
+/// An ARP packet of Ethernet and IP (RFC 826).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Packet {
+    op: u16,
+    /// Who speaks: link address and address; 0 in a probe.
+    sha: [u8; 6],
+    pub(crate) spa: u32,
+    /// Who is meant.
+    tha: [u8; 6],
+    pub(crate) tpa: u32,
+}
+
+impl Packet {
+    /// Reads one; `None`: another link or protocol, or cut short.
+    fn parse(b: &[u8]) -> Option<Packet> {
+        let b = b.first_chunk::<28>().filter(|b| b[..6] == ETHER_IP)?;
+        Some(Packet {
+            op: be16(b, 6),
+            sha: mac_of(&b[8..])?,
+            spa: be32(b, 14),
+            tha: mac_of(&b[18..])?,
+            tpa: be32(b, 24),
+        })
+    }
+
+    fn emit(&self) -> [u8; 28] {
+        let mut b = [0; 28];
+        b[..6].copy_from_slice(&ETHER_IP);
+        b[6..8].copy_from_slice(&self.op.to_be_bytes());
+        b[8..14].copy_from_slice(&self.sha);
+        b[14..18].copy_from_slice(&self.spa.to_be_bytes());
+        b[18..24].copy_from_slice(&self.tha);
+        b[24..28].copy_from_slice(&self.tpa.to_be_bytes());
+        b
+    }
+
+    /// A request?
+    pub(crate) fn is_request(&self) -> bool {
+        self.op == REQUEST
+    }
+
+    /// Who speaks, as Solaris's messages print it: `08:00:20:01:02:03`.
+    pub(crate) fn sender(&self) -> String {
+        self.sha.map(|b| format!("{b:02x}")).join(":")
+    }
 }
 
 /// Nobody answered: what waited is lost.
@@ -107,57 +187,37 @@ fn give_up<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32) {
     }
 }
 
-/// Tells the link that our address is here (a gratuitous request).
-pub(crate) fn announce<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, id: u16) {
-    let Some(i) = q.shared().ill(ill).filter(|i| i.resolves()) else {
-        return;
-    };
-    let up = i.ipif(id).filter(|p| p.is_up() && p.addr != 0);
-    if let Some(addr) = up.map(|p| p.addr) {
-        announce_for(q, ill, addr);
-    }
+/// Tells the link that a published address is here: at the link address of its entry, and
+/// a few times more. A home agent does it for a mobile node (RFC 2002 4.6).
+pub(crate) fn announce_for<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, addr: u32) {
+    let count = q.shared().params.dad.publish_count;
+    publish(q, ill, addr, count);
 }
 
-/// The same for any address: a home agent does it for a mobile node (RFC 2002 4.6).
-pub fn announce_for<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, addr: u32) {
+/// One announcement of a published address, and how many are left.
+fn publish<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, addr: u32, count: u32) {
     let s = q.shared();
-    let mac = s.published(ill, addr);
-    if let Some((arp, mut frame, dlsap)) = s.arp_frame(ill, REQUEST, addr, None) {
-        frame[14..18].copy_from_slice(&addr.to_be_bytes());
-        if let Some(mac) = mac {
-            frame[8..14].copy_from_slice(&mac);
-        }
-        send_arp(q, arp, &dlsap, &frame);
-    }
-}
-
-impl Stack {
-    /// The link address that we answer with for somebody else (SIOCSARP, ATF_PUBL).
-    fn published(&self, ill: u32, addr: u32) -> Option<[u8; 6]> {
-        let n = self.neighbours.get((ill, addr))?;
-        n.published.then_some(n.mac()?)
-    }
-
-    /// An ARP packet from an interface: the arp queue to send it by, its bytes, the DLSAP.
-    fn arp_frame(
-        &self,
-        ill: u32,
-        op: u16,
-        target: u32,
-        to: Option<[u8; 6]>,
-    ) -> Option<(QRef, [u8; 28], Vec<u8>)> {
-        let i = self.ill(ill)?;
-        let mac = i.mac.get(..6)?;
-        let mut f = [0; 28];
-        f[..8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, op as u8]);
-        f[8..14].copy_from_slice(mac);
-        f[14..18].copy_from_slice(&i.source_to(target).to_be_bytes());
-        if let Some(to) = to {
-            f[18..24].copy_from_slice(&to);
-        }
-        f[24..28].copy_from_slice(&target.to_be_bytes());
-        let dest = to.as_ref().map_or(&i.info.brdcst_addr[..], |t| &t[..]);
-        Some((i.arp?, f, i.dlsap(dest, SAP_ARP as u16)))
+    let every = s.params.dad.publish_interval;
+    let entry = s.neighbours.get((ill, addr)).filter(|n| n.published);
+    let (Some(sha), true) = (entry.and_then(Neighbour::mac), count > 0) else {
+        return; // withdrawn meanwhile
+    };
+    let f = Packet {
+        op: REQUEST,
+        sha,
+        spa: addr,
+        tha: [0; 6],
+        tpa: addr,
+    };
+    send_arp(q, ill, None, &f);
+    let arp = q.shared().ill(ill).and_then(|i| i.arp);
+    if count > 1
+        && let Some(mut a) = arp.and_then(|a| q.at(a))
+    {
+        a.qtimeout(
+            every,
+            PUBLISH | u64::from(count - 1) << 32 | u64::from(addr),
+        );
     }
 }
 
@@ -240,6 +300,12 @@ impl Module for Arp {
                 sweep_later(q);
             }
             return;
+        }
+        if tag & dad::CLAIM != 0 {
+            return dad::timeout(q, ill, tag);
+        }
+        if tag & PUBLISH != 0 {
+            return publish(q, ill, tag as u32, (tag >> 32) as u32 & 0xff);
         }
         // Once a second: questions without an answer are asked again, or given up.
         let next = tag as u32;
@@ -353,43 +419,45 @@ fn arp_input(q: &mut Queue<'_, Arp>, mut mp: Msg) {
     if mp.len() < 28 && !mp.pullupmsg(Some(28)) {
         return q.discard(mp, "ARP cut short");
     }
-    let f = mp.rd();
-    if f[..6] != [0, 1, 8, 0, 6, 4] {
+    let Some(f) = Packet::parse(mp.rd()) else {
         return q.discard(mp, "ARP for another link or protocol");
-    }
-    let op = be16(f, 6);
-    let mac: [u8; 6] = f[8..14].try_into().unwrap_or_default();
-    let (sender, target) = (be32(f, 14), be32(f, 24));
+    };
     q.freemsg(mp);
-    let s = q.shared();
-    let Some(i) = s.ill(at) else { return };
-    if i.mac.get(..6) == Some(&mac[..]) {
+    let Some(i) = q.shared().ill(at) else { return };
+    if mac_of(&i.mac) == Some(f.sha) {
         return; // our own
-    }
-    if i.with_addr(sender).is_some() {
-        let text =
-            format_args!("{}: {} has our address", i.name.clone(), mac_text(&mac)).to_string();
-        return q.strlog(1, format_args!("{text}"));
     }
     if !i.resolves() {
         return; // IFF_NOARP: neither heard nor answered
     }
-    let published = s.published(at, target).filter(|_| i.is_up());
-    let for_us = i.with_addr(target).is_some() || published.is_some();
-    // RFC 826: update who is known; who asks for us becomes known.
-    let known = s.neighbours.get((at, sender)).is_some();
-    if sender != 0 && (known || (for_us && op == REQUEST)) {
-        learn(q, at, sender, mac, now);
+    if dad::hear(q, at, &f) {
+        return;
     }
-    if op == REQUEST
-        && for_us
-        && let Some((arp, mut frame, dlsap)) = q.shared().arp_frame(at, REPLY, sender, Some(mac))
-    {
-        frame[14..18].copy_from_slice(&target.to_be_bytes());
-        if let Some(mac) = published {
-            frame[8..14].copy_from_slice(&mac);
-        }
-        send_arp(q, arp, &dlsap, &frame);
+    let s = q.shared();
+    let Some(i) = s.ill(at) else { return };
+    let ours = i.with_addr(f.tpa).and_then(|_| mac_of(&i.mac));
+    // Whom we answer for, we answer for with the link address of the entry (arp(7P)).
+    let entry = s.neighbours.get((at, f.tpa)).filter(|n| n.published);
+    let answer = ours.or(entry.filter(|_| i.is_up()).and_then(Neighbour::mac));
+    let asks_us = answer.filter(|_| f.is_request());
+    // RFC 826: update who is known; who asks for us becomes known.
+    let sender = s.neighbours.get((at, f.spa));
+    let (known, spoken_for) = (sender.is_some(), sender.is_some_and(|n| n.published));
+    if spoken_for && f.op == REPLY {
+        dad::proxy_problem(q, at, &f);
+    }
+    if f.spa != 0 && !spoken_for && (known || asks_us.is_some()) {
+        learn(q, at, f.spa, f.sha, now);
+    }
+    if let Some(sha) = asks_us {
+        let reply = Packet {
+            op: REPLY,
+            sha,
+            spa: f.tpa,
+            tha: f.sha,
+            tpa: f.spa,
+        };
+        send_arp(q, at, Some(f.sha), &reply);
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Params {
     pub arp_interval: Duration,
     /// `ip_addrs_per_if`: addresses of one interface at most.
     pub addrs_per_if: u32,
+    /// Announcing, probing and defending addresses.
+    pub dad: crate::dad::Params,
 }
 
 impl Default for Params {
@@ -95,6 +97,7 @@ impl Default for Params {
             redirect_interval: Duration::from_secs(60),
             arp_interval: Duration::from_secs(1200),
             addrs_per_if: 256,
+            dad: crate::dad::Params::default(),
         }
     }
 }

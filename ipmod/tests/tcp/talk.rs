@@ -38,7 +38,7 @@ fn a_closed_stream_says_goodbye() {
     let listener = pair.b.bound(PORT, 1);
     let a = pair.a.bound(0, 0);
     a.connect(B, PORT);
-    pair.wait(Duration::from_secs(20));
+    pair.wait(Duration::from_secs(60));
     assert_eq!(a.next()[0], T_CONN_CON);
     let b = pair.b.bound(0, 0);
     listener.accept(&b, listener.next()[5]);

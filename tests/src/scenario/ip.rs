@@ -37,10 +37,10 @@ use super::datagram::{Fields, build};
 use super::text::Tok;
 use super::{Outcome, Wrong};
 
-const OURS: [u8; 6] = [8, 0, 0x20, 0, 0, 1];
-const THEIRS: [u8; 6] = [8, 0, 0x20, 0, 0, 2];
+pub(super) const OURS: [u8; 6] = [8, 0, 0x20, 0, 0, 1];
+pub(super) const THEIRS: [u8; 6] = [8, 0, 0x20, 0, 0, 2];
 const GROUP: [u8; 6] = [1, 0, 0x5e, 0, 0, 9];
-const ETHER: usize = 14;
+pub(super) const ETHER: usize = 14;
 
 /// One end of a link; the case has the other.
 #[derive(Clone, Default)]
@@ -51,6 +51,9 @@ struct Frames {
     bell: Option<Doorbell>,
     inbox: VecDeque<Vec<u8>>,
     outbox: VecDeque<Vec<u8>>,
+    arps: VecDeque<Vec<u8>>,
+    /// Nobody answers ARP.
+    hushed: bool,
 }
 
 impl Wire {
@@ -83,7 +86,9 @@ impl Link for End {
     fn send(&mut self, frame: &[u8]) -> io::Result<()> {
         match (self.ether, frame.get(12..14)) {
             (true, Some([8, 6])) => {
-                if let Some(reply) = arp_reply(frame) {
+                self.wire.with(|w| w.arps.push_back(frame.to_vec()));
+                let hushed = self.wire.with(|w| w.hushed);
+                if let Some(reply) = arp_reply(frame).filter(|_| !hushed) {
                     self.wire.arrive(reply);
                 }
             }
@@ -182,7 +187,29 @@ impl Wires {
 
     /// `%forget`
     pub fn forget(&self) {
-        self.0.values().for_each(|w| w.with(|w| w.outbox.clear()));
+        self.0.values().for_each(|w| {
+            w.with(|w| {
+                w.outbox.clear();
+                w.arps.clear();
+            });
+        });
+    }
+
+    /// A frame arrives, as it is.
+    pub fn frame(&self, name: &Tok, frame: Vec<u8>) -> Result<(), Wrong> {
+        self.named(name)?.0.arrive(frame);
+        Ok(())
+    }
+
+    /// The next ARP packet that has left.
+    pub fn arp_left(&self, name: &Tok) -> Result<Option<Vec<u8>>, Wrong> {
+        Ok(self.named(name)?.0.with(|w| w.arps.pop_front()))
+    }
+
+    /// `%hush`
+    pub fn hush(&self, name: &Tok) -> Result<(), Wrong> {
+        self.named(name)?.0.with(|w| w.hushed = true);
+        Ok(())
     }
 
     /// A datagram that the case has made arrives.

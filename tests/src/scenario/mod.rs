@@ -39,7 +39,7 @@
 //!   %dlget [@n] -> DL_TEST_IND flag=1 dest=b:0x42 src=a:0x4 "data"    what has come: link.rs
 //!   %dlinfo [@n] -> max_sdu=1500 ..        DL_INFO_ACK
 //!   %dlstate [@n] -> DL_IDLE               what DL_INFO_ACK says of the state
-//!   %net %ifconfig %route %ndd %in %out ..     a host with IP and its links: ip.rs
+//!   %net %ifconfig %route %ndd %in %out ..     a host with IP and its links: ip.rs, arp.rs
 //!   %tunnel %hear %vt %bounce %notice ..       vtunl: tunnel.rs, what is inside: inside.rs
 //!   %advance 15s   %took 15s               time passes; the last call took so long
 //! ```
@@ -47,6 +47,7 @@
 //! Without `->` a step must only succeed. `-> $x` keeps a value, or compares with the one
 //! kept; `-> _` is any. Behind `->` keys in any order; `band` and `flag` not named are 0.
 
+mod arp;
 pub mod conformance;
 mod datagram;
 mod inside;
@@ -489,6 +490,16 @@ impl Machine {
                 let (name, rest) = args.split_first().ok_or("%bounce INTERFACE TYPE.CODE")?;
                 self.wires
                     .arrived(name, tunnel::bounce(&self.last, rest)?)?;
+                Ok(Vec::new())
+            }
+            "arp" => {
+                let (p, fd, rest) = self.on_fd(args)?;
+                arp::ioctl(&p, fd, rest)?
+            }
+            "arpin" => arp::arrive(&self.wires, args)?,
+            "arpout" => arp::left(&self.wires, args.first().ok_or("%arpout INTERFACE")?)?,
+            "hush" => {
+                self.wires.hush(args.first().ok_or("%hush INTERFACE")?)?;
                 Ok(Vec::new())
             }
             "forget" => {

@@ -17,7 +17,7 @@
 //!   %above  [@n] -> FIELDS | nothing        what it gives up: DL_UNITDATA_IND or M_DATA
 //!   %bounce hme0 3.4 [rest=N] [cut=BYTES] [from=A]    ICMP about the last that %out showed
 //!   %forget                                 what has left on all links is of no interest
-//!   %log    3     %said -> "text" | nothing     strlog lines up to a level, of vtunl
+//!   %log    3 [arp]   %said -> "text" | nothing     strlog lines up to a level, of vtunl or arp
 //!   %notice [@n] -> number=1 "10.2.0.1/32 10.0.0.9" ..   the M_PCPROTO of VTUNL_NOTIFY
 //! ```
 //!
@@ -42,6 +42,8 @@ use crate::packets::ip4;
 
 /// `mi_idnum` of vtunl.
 const MID: i16 = 0x7674;
+/// And of arp.
+const ARP_MID: i16 = 5702;
 
 /// The number of an ioctl by its name.
 pub fn command(name: &str) -> Option<i64> {
@@ -381,11 +383,13 @@ pub fn bounce(about: &[u8], args: &[Tok]) -> Result<Vec<u8>, Wrong> {
 
 /// `%log`
 pub fn log(p: &Process, args: &[Tok]) -> Result<Result<i32, Errno>, Wrong> {
-    let [Tok::Num(level)] = args else {
-        return Err("%log LEVEL".into());
+    let (level, mid) = match args {
+        [Tok::Num(level)] => (level, MID),
+        [Tok::Num(level), of] if of.is("arp") => (level, ARP_MID),
+        _ => return Err("%log LEVEL [arp]".into()),
     };
     let id = TraceId {
-        mid: MID,
+        mid,
         sid: -1,
         level: *level as i8,
     };

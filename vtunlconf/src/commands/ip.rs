@@ -217,11 +217,13 @@ fn show_interfaces(sh: &mut Shell, only: Option<&Word>) -> Done {
     let all = plumb::interfaces(&host.admin).tried("ip_ipif_status")?;
     let mut lines = Vec::new();
     for i in all.iter().filter(|i| only.is_none_or(|w| w.text == i.name)) {
-        let set: Vec<&str> = FLAGS
+        let mut set: Vec<&str> = FLAGS
             .iter()
             .filter(|f| i.flags & f.0 != 0)
             .map(|f| f.1)
             .collect();
+        set.extend((i.claim == "probing").then_some("PROBING"));
+        set.extend((i.claim == "duplicate").then_some("DUPLICATE"));
         lines.push(format!(
             "{}: flags={:x}<{}> mtu {}",
             i.name,

@@ -9,6 +9,7 @@
 use std::ffi::c_int;
 use std::io;
 use std::mem::size_of;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 
 use crate::addr::Mac;
@@ -17,6 +18,15 @@ use crate::addr::Mac;
 pub fn own_fd(from: impl IntoRawFd) -> OwnedFd {
     // SAFETY: into_raw_fd gives up ownership of an open descriptor, so nobody else closes it.
     unsafe { OwnedFd::from_raw_fd(from.into_raw_fd()) }
+}
+
+/// A descriptor of our own for what a descriptor number of this process means: one that a
+/// parent has handed over. The number stays open.
+pub fn duplicate(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes integers, and refuses a number that is not open.
+    let fd = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) })?;
+    // SAFETY: the descriptor was just made and belongs to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn check(r: c_int) -> io::Result<c_int> {
@@ -114,6 +124,24 @@ pub fn set_up(name: &str, up: bool) -> io::Result<()> {
     let bit = libc::IFF_UP as libc::c_short;
     r.ifr_ifru.ifru_flags = if up { flags | bit } else { flags & !bit };
     ifioctl(libc::SIOCSIFFLAGS as _, &mut r)
+}
+
+/// An interface's IPv4 address and netmask (SIOCSIFADDR, SIOCSIFNETMASK).
+pub fn set_ipv4(name: &str, addr: Ipv4Addr, mask: Ipv4Addr) -> io::Result<()> {
+    for (request, a) in [(libc::SIOCSIFADDR, addr), (libc::SIOCSIFNETMASK, mask)] {
+        let mut r = ifreq(name)?;
+        // sockaddr_in: the port, then the address.
+        let mut sa_data = [0; 14];
+        for (to, b) in sa_data[2..].iter_mut().zip(a.octets()) {
+            *to = b as libc::c_char;
+        }
+        r.ifr_ifru.ifru_addr = libc::sockaddr {
+            sa_family: libc::AF_INET as libc::sa_family_t,
+            sa_data,
+        };
+        ifioctl(request as _, &mut r)?;
+    }
+    Ok(())
 }
 
 /// The Ethernet address of an interface (SIOCGIFHWADDR).
@@ -267,6 +295,9 @@ mod tests {
     fn an_interface_that_is_not_there_is_an_error() {
         assert!(mtu("no-such-link0").is_err());
         assert!(set_up("no-such-link0", true).is_err());
+        let any = Ipv4Addr::LOCALHOST;
+        assert!(set_ipv4("no-such-link0", any, any).is_err());
+        assert!(duplicate(-1).is_err() && duplicate(999_999).is_err());
         assert!(hardware_address("no-such-link0").is_err());
         assert!(packet_socket("no-such-link0").is_err());
         assert!(

@@ -173,6 +173,83 @@ fn a_descriptor_from_elsewhere_is_looked_at() {
 }
 
 #[test]
+fn an_interface_stays_if_it_is_told_to_and_has_its_address() {
+    if !inside("an_interface_stays_if_it_is_told_to_and_has_its_address") {
+        return;
+    }
+    let there = |name: &str| {
+        std::path::Path::new("/proc/sys/net/ipv4/conf")
+            .join(name)
+            .exists()
+    };
+    let options = TunOptions {
+        persist: true,
+        address: Some(([10, 9, 3, 1].into(), [255, 255, 255, 0].into())),
+        ..TunOptions::named("emu3")
+    };
+    drop(Tun::with(&options).expect("a TUN"));
+    assert!(there("emu3"), "TUNSETPERSIST");
+    let routes = std::fs::read_to_string("/proc/net/fib_trie").expect("the routes");
+    assert!(routes.contains("10.9.3.1"), "{routes}");
+    // Taken up again without a word about it, it still stays.
+    drop(Tun::open("emu3").expect("the same TUN"));
+    assert!(there("emu3"));
+    let tun = Tun::open("emu3").expect("the same TUN");
+    tun.persist(false).expect("TUNSETPERSIST");
+    drop(tun);
+    assert!(!there("emu3"));
+}
+
+/// The parent makes the interface and hands the descriptor over by its number; the child,
+/// which is this test again, does not open /dev/net/tun.
+#[test]
+fn a_parent_hands_a_descriptor_over() {
+    use std::os::fd::{AsRawFd, OwnedFd};
+    const NUMBER: &str = "DLPI_TEST_FD";
+    if let Ok(number) = std::env::var(NUMBER) {
+        let fd = dlpi::sys::duplicate(number.parse().expect("a number")).expect("it is open");
+        let mut fd = Some(Tun::from_fd(fd).expect("a TUN"));
+        let k = Kernel::new().expect("a kernel");
+        let p = k.process(Cred::ROOT);
+        device(&k, "tun", move |_| match fd.take() {
+            Some(tun) => Ok(Box::new(tun)),
+            None => Err(io::ErrorKind::NotFound.into()),
+        });
+        let c = Client::open(&p, "/dev/tun", Some(0)).expect("attached");
+        c.bind(SAP_IP).expect("bound");
+        let request = echo([10, 9, 4, 2], [10, 9, 4, 1]);
+        c.send(&[], &request).expect("sent");
+        let reply = |d: &client::Datagram| d.data.get(9) == Some(&1) && d.data.get(20) == Some(&0);
+        assert_eq!(until(&c, reply).data[24..], request[24..]);
+        return;
+    }
+    if !inside("a_parent_hands_a_descriptor_over") {
+        return;
+    }
+    let options = TunOptions {
+        address: Some(([10, 9, 4, 1].into(), [255, 255, 255, 0].into())),
+        ..TunOptions::named("emu4")
+    };
+    let tun = Tun::with(&options).expect("a TUN");
+    let fd: OwnedFd = tun
+        .fd()
+        .and_then(|f| f.try_clone_to_owned().ok())
+        .expect("a descriptor");
+    // Standard input is what a child inherits for certain.
+    let out = Command::new(std::env::current_exe().expect("a path"))
+        .args(["--exact", "a_parent_hands_a_descriptor_over", "--nocapture"])
+        .env(NUMBER, io::stdin().as_raw_fd().to_string())
+        .stdin(fd)
+        .output()
+        .expect("the child");
+    assert!(
+        out.status.success(),
+        "{}",
+        String::from_utf8_lossy(&out.stdout)
+    );
+}
+
+#[test]
 fn linux_answers_arp_through_tap() {
     if !inside("linux_answers_arp_through_tap") {
         return;

@@ -11,7 +11,7 @@
 //! and only what the streams have room for, so that replay loses nothing.
 //!
 //! Spec: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng, the link-layer types registry.
-//! Kept: time stamps of any resolution; sections of either byte order; captures with a
+//! Kept: the speed may be changed on the way; time stamps of any resolution; sections of either byte order; captures with a
 //! snap length; several interfaces.
 //! Differs: a damaged or cut capture ends at the damage; what was before it is replayed.
 //! Not done: compressed captures, packets that the capture itself has cut are not mended.
@@ -52,6 +52,8 @@ pub enum Speed {
 pub struct PcapOptions {
     /// When the frames arrive.
     pub speed: Speed,
+    /// Its control may change that to [`Speed::Recorded`] later.
+    pub paced: bool,
     /// An Ethernet with this address instead of a point-to-point link of IP packets.
     pub ethernet: Option<Mac>,
     /// The MTU it claims.
@@ -66,6 +68,7 @@ impl Default for PcapOptions {
     fn default() -> PcapOptions {
         PcapOptions {
             speed: Speed::Fast,
+            paced: false,
             ethernet: None,
             mtu: 65535,
             stamp: Stamp::Wall,
@@ -82,6 +85,12 @@ pub struct PcapControl(Arc<Steering>);
 struct Steering {
     /// Frames that may go; `u64::MAX` for all.
     credits: AtomicU64,
+    /// They go with the pauses they were recorded with.
+    recorded: AtomicBool,
+    /// The pauses count from the next frame on.
+    restarted: AtomicBool,
+    /// When the next frame is due, in nanoseconds of the kernel's time; 0 for none.
+    due: AtomicU64,
     read: AtomicU64,
     skipped: AtomicU64,
     ended: AtomicBool,
@@ -102,6 +111,22 @@ impl PcapControl {
     /// Lets all go.
     pub fn run(&self) {
         self.step(u64::MAX);
+    }
+    /// Lets all go, as fast as they are taken or with the pauses between them from now on,
+    /// if the link is paced.
+    pub fn run_at(&self, speed: Speed) {
+        let recorded = speed == Speed::Recorded;
+        self.0.recorded.store(recorded, Ordering::Relaxed);
+        self.0.restarted.store(true, Ordering::Relaxed);
+        match speed {
+            Speed::Step => self.pause(),
+            Speed::Fast | Speed::Recorded => self.run(),
+        }
+    }
+    /// When the next frame is due, at recorded speed: the kernel's time.
+    pub fn due(&self) -> Option<Duration> {
+        let due = self.0.due.load(Ordering::Relaxed);
+        (due != 0).then(|| Duration::from_nanos(due))
     }
     /// Lets none go until the next `step` or `run`.
     pub fn pause(&self) {
@@ -380,7 +405,7 @@ impl Pcap {
         };
         let control = PcapControl::default();
         if options.speed != Speed::Step {
-            control.run();
+            control.run_at(options.speed);
         }
         if source.is_none() {
             control.0.ended.store(true, Ordering::Relaxed);
@@ -436,11 +461,11 @@ impl Pcap {
     fn due(&self) -> Option<Duration> {
         let held = self.held.as_ref()?;
         let (first, started) = self.base?;
-        match self.options.speed {
-            // A stamp before the first one's: at once.
-            Speed::Recorded => Some(started.saturating_add(held.at.saturating_sub(first))),
-            Speed::Step | Speed::Fast => Some(Duration::ZERO),
-        }
+        // A stamp before the first one's: at once.
+        Some(match self.control.0.recorded.load(Ordering::Relaxed) {
+            true => started.saturating_add(held.at.saturating_sub(first)),
+            false => Duration::ZERO,
+        })
     }
 
     fn stamp(&self) -> Duration {
@@ -473,6 +498,9 @@ impl Link for Pcap {
         if self.control.0.credits.load(Ordering::Relaxed) == 0 {
             return Ok(None);
         }
+        if self.control.0.restarted.swap(false, Ordering::Relaxed) {
+            self.base = self.held.as_ref().map(|h| (h.at, self.now));
+        }
         self.read_ahead();
         if self.due().is_none_or(|at| at > self.now) {
             return Ok(None);
@@ -499,14 +527,18 @@ impl Link for Pcap {
         *self.control.0.bell.lock() = Some(bell);
     }
     fn timed(&self) -> bool {
-        self.options.speed == Speed::Recorded || self.options.stamp == Stamp::Kernel
+        let o = &self.options;
+        o.speed == Speed::Recorded || o.paced || o.stamp == Stamp::Kernel
     }
     fn tick(&mut self, now: Duration) -> Option<Duration> {
         self.now = now;
-        match self.options.speed {
-            Speed::Recorded => self.due(),
-            Speed::Step | Speed::Fast => None,
-        }
+        let steering = &self.control.0;
+        let going = steering.credits.load(Ordering::Relaxed) > 0;
+        let recorded = steering.recorded.load(Ordering::Relaxed);
+        let due = self.due().filter(|_| going && recorded);
+        let nanos = due.map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX));
+        steering.due.store(nanos, Ordering::Relaxed);
+        due
     }
     fn patient(&self) -> bool {
         true

@@ -13,6 +13,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use tun_tap::{Iface, Mode};
@@ -29,8 +30,11 @@ pub struct TunOptions {
     pub mtu: Option<u32>,
     /// Brings the interface up.
     pub up: bool,
-    /// It stays when this program ends.
+    /// It stays when this program ends. Otherwise an interface that somebody has made to stay
+    /// does, and one that is made here goes.
     pub persist: bool,
+    /// The host's IPv4 address on it, and its netmask.
+    pub address: Option<(Ipv4Addr, Ipv4Addr)>,
 }
 
 impl TunOptions {
@@ -41,6 +45,7 @@ impl TunOptions {
             mtu: None,
             up: true,
             persist: false,
+            address: None,
         }
     }
 }
@@ -59,10 +64,15 @@ impl Device {
         let iface = Iface::without_packet_info(&options.name, mode)?;
         let name = iface.name().to_owned();
         let fd = sys::own_fd(iface);
-        sys::tun_persist(fd.as_fd(), options.persist)?;
+        if options.persist {
+            sys::tun_persist(fd.as_fd(), true)?;
+        }
         let dev = Device::adopt(fd, name)?;
         if let Some(mtu) = options.mtu {
             sys::set_mtu(&dev.name, mtu)?;
+        }
+        if let Some((addr, mask)) = options.address {
+            sys::set_ipv4(&dev.name, addr, mask)?;
         }
         if options.up {
             sys::set_up(&dev.name, true)?;
@@ -147,7 +157,8 @@ impl Tun {
         Device::open(options, Mode::Tun).map(Tun)
     }
 
-    /// A TUN descriptor that somebody else has opened, without packet information.
+    /// A TUN descriptor that somebody else has opened, without packet information; a number
+    /// that a parent has handed over becomes one by [`sys::duplicate`].
     ///
     /// # Errors
     /// It is none, or a TAP's.
@@ -158,6 +169,14 @@ impl Tun {
     /// The interface's name.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// Lets the interface stay when its last descriptor is closed, or no longer.
+    ///
+    /// # Errors
+    /// PermissionDenied: it is another user's.
+    pub fn persist(&self, on: bool) -> io::Result<()> {
+        sys::tun_persist(self.0.file.as_fd(), on)
     }
 }
 

@@ -178,6 +178,35 @@ fn recorded_speed_keeps_the_pauses() {
 }
 
 #[test]
+fn the_speed_may_change_on_the_way() {
+    let frames: Vec<_> = (0..6).map(|n| (n, 0, 20, ip(n as u8))).collect();
+    let options = PcapOptions {
+        speed: Speed::Step,
+        paced: true,
+        ..PcapOptions::default()
+    };
+    let mut p = open(pcap_be(101, &frames), options);
+    let c = p.control();
+    let s = Duration::from_secs;
+    p.tick(s(50));
+    assert_eq!((all(&mut p).len(), c.due()), (0, None));
+    c.step(1);
+    assert_eq!(all(&mut p), [ip(0)]);
+    p.tick(s(100));
+    c.run_at(Speed::Recorded); // the pauses count from here
+    assert_eq!(all(&mut p), [ip(1)]);
+    assert_eq!((p.tick(s(100)), c.due()), (Some(s(101)), Some(s(101))));
+    p.tick(s(101));
+    assert_eq!(all(&mut p), [ip(2)]);
+    c.pause();
+    p.tick(s(102));
+    assert_eq!((all(&mut p).len(), c.due()), (0, None));
+    c.run_at(Speed::Fast);
+    assert_eq!(all(&mut p), [ip(3), ip(4), ip(5)]);
+    assert!(c.ended());
+}
+
+#[test]
 fn steps_let_go_as_many_as_told() {
     let frames: Vec<_> = (0..10).map(|n| (0, 0, 20, ip(n))).collect();
     let speed = Speed::Step;

@@ -115,6 +115,16 @@ pub fn set_mtu(name: &str, mtu: u32) -> io::Result<()> {
     ifioctl(libc::SIOCSIFMTU as _, &mut r)
 }
 
+/// Is an interface up, with a carrier (IFF_UP and IFF_RUNNING)?
+pub fn is_running(name: &str) -> io::Result<bool> {
+    let mut r = ifreq(name)?;
+    ifioctl(libc::SIOCGIFFLAGS as _, &mut r)?;
+    // SAFETY: SIOCGIFFLAGS has just filled in this member of the union; any bits are a short.
+    let flags = c_int::from(unsafe { r.ifr_ifru.ifru_flags });
+    let both = libc::IFF_UP | libc::IFF_RUNNING;
+    Ok(flags & both == both)
+}
+
 /// Brings an interface up or down.
 pub fn set_up(name: &str, up: bool) -> io::Result<()> {
     let mut r = ifreq(name)?;

@@ -18,7 +18,7 @@ use dlpi::link::packet::Packet;
 use dlpi::link::tap::Tap;
 use dlpi::link::tun::{Tun, TunOptions};
 use dlpi::link::{Link, Medium};
-use dlpi::prim::{DL_PROMISC_PHYS, DlErrno, SAP_ARP, SAP_IP};
+use dlpi::prim::{DL_PROMISC_PHYS, DlErrno, Prim, SAP_ARP, SAP_IP, note};
 use dlpi::{Links, client};
 use streams::{Cred, Kernel};
 
@@ -198,6 +198,45 @@ fn an_interface_stays_if_it_is_told_to_and_has_its_address() {
     tun.persist(false).expect("TUNSETPERSIST");
     drop(tun);
     assert!(!there("emu3"));
+}
+
+#[test]
+fn what_the_host_makes_of_an_interface_is_told() {
+    if !inside("what_the_host_makes_of_an_interface_is_told") {
+        return;
+    }
+    ip("link add v0 type veth peer name v1");
+    ip("link set v0 up");
+    ip("link set v1 up");
+    let k = Kernel::new().expect("a kernel");
+    let p = k.process(Cred::ROOT);
+    device(&k, "tun", |_| Ok(Box::new(Tun::open("emu5")?)));
+    device(&k, "eth", |_| Ok(Box::new(Packet::open("v0")?)));
+    for (path, name) in [("/dev/tun", "emu5"), ("/dev/eth", "v0")] {
+        let c = Client::open(&p, path, Some(0)).expect("attached");
+        c.bind(SAP_IP).expect("bound");
+        let notes = note::DL_NOTE_LINK_UP | note::DL_NOTE_LINK_DOWN | note::DL_NOTE_SDU_SIZE;
+        c.request(&Prim::NotifyReq {
+            notifications: notes,
+            timelimit: 0,
+        })
+        .expect("an acknowledgement");
+        let told = || match c.indication() {
+            Ok(Prim::NotifyInd {
+                notification, data, ..
+            }) => (notification, data),
+            other => panic!("{path}: {other:?}"),
+        };
+        assert_eq!(told(), (note::DL_NOTE_LINK_UP, 0), "{path}");
+        assert_eq!(told(), (note::DL_NOTE_SDU_SIZE, 1500));
+        ip(&format!("link set {name} mtu 1300"));
+        assert_eq!(told(), (note::DL_NOTE_SDU_SIZE, 1300));
+        assert_eq!(c.info().expect("info").max_sdu, 1300);
+        ip(&format!("link set {name} down"));
+        assert_eq!(told(), (note::DL_NOTE_LINK_DOWN, 0));
+        ip(&format!("link set {name} up"));
+        assert_eq!(told(), (note::DL_NOTE_LINK_UP, 0));
+    }
 }
 
 /// The parent makes the interface and hands the descriptor over by its number; the child,

@@ -256,6 +256,9 @@ impl<L: Link> Link for Faulty<L> {
     fn lost(&self) -> u64 {
         self.inner.lost() + self.inward.lost
     }
+    fn polled(&self) -> bool {
+        self.inner.polled()
+    }
     fn event(&mut self) -> Option<Event> {
         self.inner.event()
     }

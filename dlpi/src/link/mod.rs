@@ -31,6 +31,7 @@ use streams::Doorbell;
 
 use crate::addr::Mac;
 use crate::prim::mac;
+use crate::sys;
 
 /// What kind of link it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,6 +128,12 @@ pub trait Link: Send {
         0
     }
 
+    /// It has to be asked for events: the driver does so each second as long as a stream
+    /// wants to know of them. Any other link rings when there is one.
+    fn polled(&self) -> bool {
+        false
+    }
+
     /// Something that happened since it was last asked.
     fn event(&mut self) -> Option<Event> {
         None
@@ -199,6 +206,9 @@ impl Link for Box<dyn Link> {
     fn lost(&self) -> u64 {
         (**self).lost()
     }
+    fn polled(&self) -> bool {
+        (**self).polled()
+    }
     fn event(&mut self) -> Option<Event> {
         (**self).event()
     }
@@ -213,6 +223,37 @@ impl Link for Box<dyn Link> {
     }
     fn flush(&mut self) -> io::Result<()> {
         (**self).flush()
+    }
+}
+
+/// What the host was last said to have made of an interface.
+pub(crate) struct Watched {
+    pub up: bool,
+    pub mtu: u32,
+}
+
+impl Watched {
+    /// As it is now. The interface may live in another network namespace, where it can't be
+    /// asked: then it is taken for an Ethernet that is up.
+    pub fn now(name: &str) -> Watched {
+        Watched {
+            up: sys::is_running(name).unwrap_or(true),
+            mtu: sys::mtu(name).unwrap_or(1500),
+        }
+    }
+
+    /// The first thing that is different by now.
+    pub fn event(&mut self, name: &str) -> Option<Event> {
+        let up = sys::is_running(name).ok()?;
+        if up != self.up {
+            self.up = up;
+            return Some(if up { Event::Up } else { Event::Down });
+        }
+        let mtu = sys::mtu(name).ok()?;
+        (mtu != self.mtu).then(|| {
+            self.mtu = mtu;
+            Event::Mtu(mtu)
+        })
     }
 }
 

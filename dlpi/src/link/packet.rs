@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::{Link, Medium};
+use super::{Event, Link, Medium, Watched};
 use crate::addr::Mac;
 use crate::sys;
 
@@ -25,7 +25,8 @@ pub struct Packet {
     file: File,
     socket: OwnedFd,
     index: i32,
-    mtu: u32,
+    name: String,
+    watched: Watched,
     mac: Mac,
     promiscuous: bool,
     /// The address is not the interface's: the host would filter it out.
@@ -39,14 +40,14 @@ impl Packet {
     /// What the host says: EPERM without privilege, ENODEV, no Ethernet.
     pub fn open(name: &str) -> io::Result<Packet> {
         let mac = sys::hardware_address(name)?;
-        let mtu = sys::mtu(name)?;
         let (socket, index) = sys::packet_socket(name)?;
         let file = File::from(socket.try_clone()?);
         Ok(Packet {
             file,
             socket,
             index,
-            mtu,
+            name: name.to_owned(),
+            watched: Watched::now(name),
             mac,
             promiscuous: false,
             foreign: false,
@@ -68,7 +69,7 @@ impl Link for Packet {
         Medium::Ether(self.mac)
     }
     fn mtu(&self) -> u32 {
-        self.mtu
+        self.watched.mtu
     }
     fn send(&mut self, frame: &[u8]) -> io::Result<()> {
         match self.file.write(frame) {
@@ -83,6 +84,8 @@ impl Link for Packet {
     fn recv(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
         match self.file.read(buf) {
             Ok(n) => Ok(Some(n)),
+            // Said once when the interface goes down; the socket is good again when it is up.
+            Err(e) if e.raw_os_error() == Some(libc::ENETDOWN) => Ok(None),
             Err(e)
                 if matches!(
                     e.kind(),
@@ -96,6 +99,12 @@ impl Link for Packet {
     }
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
+    }
+    fn polled(&self) -> bool {
+        true
+    }
+    fn event(&mut self) -> Option<Event> {
+        self.watched.event(&self.name)
     }
     fn multicast(&mut self, group: &Mac, on: bool) -> io::Result<()> {
         sys::packet_membership(&self.socket, self.index, Some(group), on)

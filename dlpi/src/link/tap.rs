@@ -58,7 +58,7 @@ impl Link for Tap {
         Medium::Ether(self.mac)
     }
     fn mtu(&self) -> u32 {
-        self.dev.mtu
+        self.dev.watched.mtu
     }
     fn send(&mut self, frame: &[u8]) -> io::Result<()> {
         self.dev.send(frame)
@@ -68,6 +68,9 @@ impl Link for Tap {
     }
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.dev.file.as_fd())
+    }
+    fn polled(&self) -> bool {
+        true
     }
     fn event(&mut self) -> Option<Event> {
         self.dev.event()

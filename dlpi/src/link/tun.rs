@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use tun_tap::{Iface, Mode};
 
-use super::{Event, Link, Medium};
+use super::{Event, Link, Medium, Watched};
 use crate::sys;
 
 /// How a TUN or TAP is made.
@@ -54,7 +54,7 @@ impl TunOptions {
 pub(super) struct Device {
     pub file: File,
     pub name: String,
-    pub mtu: u32,
+    pub watched: Watched,
 }
 
 impl Device {
@@ -77,8 +77,8 @@ impl Device {
         if options.up {
             sys::set_up(&dev.name, true)?;
         }
-        let mtu = sys::mtu(&dev.name)?;
-        Ok(Device { mtu, ..dev })
+        let watched = Watched::now(&dev.name);
+        Ok(Device { watched, ..dev })
     }
 
     /// A descriptor from elsewhere, which must be of this kind.
@@ -88,20 +88,15 @@ impl Device {
             let why = format!("{name}: the descriptor is of the other kind (TUN, TAP)");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        // The interface may live in another network namespace, where its MTU can't be asked.
-        let mtu = sys::mtu(&name).unwrap_or(1500);
-        Ok(Device {
-            mtu,
-            ..Device::adopt(fd, name)?
-        })
+        Device::adopt(fd, name)
     }
 
     fn adopt(fd: OwnedFd, name: String) -> io::Result<Device> {
         sys::set_nonblocking(fd.as_fd())?;
         Ok(Device {
             file: File::from(fd),
+            watched: Watched::now(&name),
             name,
-            mtu: 1500,
         })
     }
 
@@ -126,13 +121,9 @@ impl Device {
         }
     }
 
-    /// Tells a change of the host's MTU.
+    /// Tells what the host has made of the interface: up, down, another MTU.
     pub fn event(&mut self) -> Option<Event> {
-        let mtu = sys::mtu(&self.name).ok()?;
-        (mtu != self.mtu).then(|| {
-            self.mtu = mtu;
-            Event::Mtu(mtu)
-        })
+        self.watched.event(&self.name)
     }
 }
 
@@ -185,7 +176,7 @@ impl Link for Tun {
         Medium::PointToPoint
     }
     fn mtu(&self) -> u32 {
-        self.0.mtu
+        self.0.watched.mtu
     }
     #[inline]
     fn send(&mut self, frame: &[u8]) -> io::Result<()> {
@@ -197,6 +188,9 @@ impl Link for Tun {
     }
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.0.file.as_fd())
+    }
+    fn polled(&self) -> bool {
+        true
     }
     fn event(&mut self) -> Option<Event> {
         self.0.event()

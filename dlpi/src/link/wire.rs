@@ -14,14 +14,14 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::{Mutex, RwLock};
 
 use streams::Doorbell;
 
-use super::{Link, Medium, copy_cut};
+use super::{Event, Link, Medium, copy_cut};
 use crate::addr::Mac;
 
 /// Frames that wait at one port.
@@ -35,6 +35,8 @@ struct Shared {
     mtu: u32,
     stations: RwLock<Vec<Arc<Station>>>,
     lost: AtomicU64,
+    /// There is a carrier.
+    up: AtomicBool,
 }
 
 /// The receiving half of a port, as the others see it.
@@ -88,6 +90,7 @@ impl Wire {
             mtu,
             stations,
             lost: AtomicU64::new(0),
+            up: AtomicBool::new(true),
         }))
     }
 
@@ -108,7 +111,24 @@ impl Wire {
             me,
             inbox,
             back,
+            up: true,
         }
+    }
+
+    /// Takes the carrier away from every port, or gives it back: DL_NOTE_LINK_DOWN and
+    /// DL_NOTE_LINK_UP. Without it nothing can be sent.
+    pub fn set_up(&self, up: bool) {
+        self.0.up.store(up, Ordering::Relaxed);
+        for s in self.0.stations.read().iter() {
+            if let Some(bell) = &*s.bell.lock() {
+                bell.ring();
+            }
+        }
+    }
+
+    /// There is a carrier.
+    pub fn is_up(&self) -> bool {
+        self.0.up.load(Ordering::Relaxed)
     }
 
     /// Ports plugged in.
@@ -129,6 +149,8 @@ pub struct Port {
     me: Arc<Station>,
     inbox: Receiver<Vec<u8>>,
     back: Sender<Vec<u8>>,
+    /// What was told of the carrier last.
+    up: bool,
 }
 
 impl Drop for Port {
@@ -149,6 +171,9 @@ impl Link for Port {
         self.wire.0.mtu
     }
     fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+        if !self.wire.is_up() {
+            return Err(io::ErrorKind::NetworkDown.into());
+        }
         let stations = self.wire.0.stations.read();
         for s in stations.iter().filter(|s| !Arc::ptr_eq(s, &self.me)) {
             if !s.give(frame) {
@@ -173,6 +198,13 @@ impl Link for Port {
     }
     fn lost(&self) -> u64 {
         self.me.lost.load(Ordering::Relaxed)
+    }
+    fn event(&mut self) -> Option<Event> {
+        let up = self.wire.is_up();
+        (up != self.up).then(|| {
+            self.up = up;
+            if up { Event::Up } else { Event::Down }
+        })
     }
     fn set_address(&mut self, mac: &Mac) -> io::Result<()> {
         self.mac = *mac;

@@ -19,7 +19,7 @@ use std::time::Duration;
 use streams::prelude::*;
 
 use super::llc::Mode;
-use super::port::{User, tick};
+use super::port::{self, User, tick};
 use super::stats::Statistics;
 use super::{Dlpi, llc, request};
 use crate::addr::{Dest, Dlsap, ETHER_HDR, Ether, sap_of_packet};
@@ -118,21 +118,49 @@ fn all_ready(q: &mut Queue<'_, Dlpi>, at: usize) -> bool {
     some
 }
 
-/// Asks the link what has happened to it, not too often, and tells who wants to know.
-fn ask(q: &mut Queue<'_, Dlpi>, at: usize) {
+/// Asks the link what has happened to it, not too often if that costs system calls, and tells
+/// who wants to know.
+pub(super) fn ask(q: &mut Queue<'_, Dlpi>, at: usize) {
     let now = q.now();
     let Some(p) = q.shared().port(at) else { return };
-    if p.asked.is_some_and(|t| now.saturating_sub(t) < ASK) {
+    if p.polled && p.asked.is_some_and(|t| now.saturating_sub(t) < ASK) {
         return;
     }
     p.asked = Some(now);
-    let Some(e) = p.link.event() else { return };
-    match e {
-        Event::Up => p.up = true,
-        Event::Down => p.up = false,
-        Event::Mtu(_) => p.measure(),
+    // Bounded: a link that flaps must not keep us here.
+    for _ in 0..8 {
+        let Some(p) = q.shared().port(at) else { return };
+        let Some(e) = p.link.event() else { return };
+        match e {
+            Event::Up => p.up = true,
+            Event::Down => p.up = false,
+            Event::Mtu(_) => p.measure(),
+        }
+        request::tell(q, at, e);
     }
-    request::tell(q, at, e);
+}
+
+/// A stream wants to know what happens to a link that has to be asked: it is, each second.
+pub(super) fn watch(q: &mut Queue<'_, Dlpi>) {
+    let noted = port::with_user(q, |u| u.notes != 0) == Some(true);
+    let (d, links) = q.both();
+    let polled = d
+        .port
+        .and_then(|at| links.port(at))
+        .is_some_and(|p| p.polled);
+    if noted && polled && !std::mem::replace(&mut d.watching, true) {
+        q.rd().qtimeout(ASK, super::WATCH);
+    }
+}
+
+/// The second is over.
+pub(super) fn watched(q: &mut Queue<'_, Dlpi>) {
+    let Some(d) = q.try_ptr() else { return };
+    d.watching = false;
+    if let Some(at) = d.port {
+        ask(q, at);
+        watch(q);
+    }
 }
 
 /// The link is broken: everybody on it is told, and nobody reads it any more.

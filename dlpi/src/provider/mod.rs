@@ -58,6 +58,8 @@ pub struct Dlpi {
     bare: bool,
     /// Frames wait on the write queue: all that follow must too.
     waiting: bool,
+    /// WATCH will come.
+    watching: bool,
 }
 
 impl Dlpi {
@@ -76,6 +78,8 @@ impl Dlpi {
 const RETRY: u64 = 1;
 /// The timeout of a link that looks at the time.
 const TICK: u64 = 2;
+/// The timeout of a stream that is told what happens to its link.
+const WATCH: u64 = 3;
 
 impl Module for Dlpi {
     type Shared = Links;
@@ -100,6 +104,7 @@ impl Module for Dlpi {
             raw: false,
             bare: false,
             waiting: false,
+            watching: false,
         };
         if let Some(ppa) = q.shared().style1() {
             let port = port::attach(q, ppa, false).map_err(|e| match e.unix {
@@ -134,6 +139,7 @@ impl Module for Dlpi {
     fn timeout(q: &mut Queue<'_, Self>, tag: u64) {
         match tag {
             RETRY => output::retry(&mut q.wr()),
+            WATCH => input::watched(&mut q.rd()),
             _ => {
                 port::tick_came(q);
                 input::receive(&mut q.rd());

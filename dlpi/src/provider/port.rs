@@ -93,6 +93,8 @@ pub(super) struct Port {
     pub max_frame: usize,
     pub timed: bool,
     pub patient: bool,
+    /// It has to be asked for events.
+    pub polled: bool,
     pub users: Vec<User>,
     /// Streams that see every frame: those sent too.
     pub snoopers: usize,
@@ -131,6 +133,7 @@ impl Port {
             max_frame: 0,
             timed: link.timed(),
             patient: link.patient(),
+            polled: link.polled(),
             link,
             users: Vec::new(),
             snoopers: 0,

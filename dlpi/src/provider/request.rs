@@ -20,7 +20,7 @@ use streams::prelude::*;
 
 use super::port::{self, errno_of};
 use super::stats::Statistics;
-use super::{Dlpi, llc};
+use super::{Dlpi, input, llc};
 use crate::addr::{BROADCAST, Dlsap, MAX_LENGTH, Mac, is_group};
 use crate::filter::Sap;
 use crate::link::{Event, Medium};
@@ -126,6 +126,9 @@ fn carry_out(q: &mut Queue<'_, Dlpi>, p: &Prim) -> Done {
             })
         }
         Prim::NotifyReq { notifications, .. } => {
+            if let Some(at) = q.ptr().port {
+                input::ask(&mut q.rd(), at); // what is told as new from now on
+            }
             port::with_user(q, |u| u.notes = notifications & NOTES);
             Ok(Prim::NotifyAck {
                 notifications: NOTES,
@@ -159,6 +162,7 @@ fn afterwards(q: &mut Queue<'_, Dlpi>, number: u32) {
             if let Some(mac) = mac {
                 indicate(q, at, me, DL_NOTE_PHYS_ADDR, DL_CURR_PHYS_ADDR, &mac);
             }
+            input::watch(q);
         }
         _ => {}
     }

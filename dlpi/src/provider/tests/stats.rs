@@ -33,6 +33,35 @@ fn a_link_has_its_kstat_while_it_is_attached() {
 }
 
 #[test]
+fn a_carrier_that_goes_and_comes_is_told() {
+    // dlpi(7P) DL_NOTIFY_IND: DL_NOTE_LINK_DOWN, DL_NOTE_LINK_UP
+    let wire = Wire::default();
+    let (k, p) = host(&wire, &[A]);
+    let c = open(&p, "/dev/le", 0, SAP_IP);
+    wire.set_up(false);
+    let notifications = DL_NOTE_LINK_UP | DL_NOTE_LINK_DOWN;
+    let timelimit = 0;
+    let ask = Prim::NotifyReq {
+        notifications,
+        timelimit,
+    };
+    c.request(&ask).expect("an acknowledgement");
+    let told = || match c.indication() {
+        Ok(Prim::NotifyInd { notification, .. }) => notification,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told(), DL_NOTE_LINK_DOWN, "how things stand");
+    c.send(&to(B, SAP_IP), b"x").expect("sent");
+    assert_eq!(k.kstats().number("le:0:le0:oerrors"), Some(1));
+    for (up, note) in [(true, DL_NOTE_LINK_UP), (false, DL_NOTE_LINK_DOWN)] {
+        wire.set_up(up);
+        k.run_until_idle();
+        assert_eq!(told(), note);
+    }
+    assert_eq!(c.try_recv(), Ok(None));
+}
+
+#[test]
 fn what_a_full_ring_loses_is_norcvbuf() {
     // Frames that nobody reads: the second kernel's thread of control does not run.
     let wire = Wire::default();

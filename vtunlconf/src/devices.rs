@@ -1,5 +1,5 @@
-//! The data links of an emulated host: which wire, TUN device or capture file is behind
-//! `le0`, `tun0`, `pcap0`.
+//! The data links of an emulated host: which wire, device of this machine or capture file is
+//! behind `le0`, `tun0`, `pcap0`.
 //!
 //! ```text
 //!   plumb le0 on backbone ─► specs: (le, 0) = a port on the wire ─┐
@@ -10,20 +10,22 @@
 //! the command that caused it: the emulated kernel has only an errno for it.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use dlpi::link::pcap::Pcap;
+use dlpi::link::Link;
+use dlpi::link::capture::CaptureFile;
+use dlpi::link::fault::{Faults, Faulty};
+use dlpi::link::packet::Packet;
+use dlpi::link::pcap::{Pcap, PcapControl, PcapOptions, Speed};
 use dlpi::link::roam::{Radio, Roam};
 use dlpi::link::tap::Tap;
 use dlpi::link::tun::{Tun, TunOptions};
 use dlpi::link::wire::Wire;
-use dlpi::link::{Link, Medium};
 use dlpi::{Dlpi, Links};
-use streams::{Doorbell, Errno, Kernel};
+use streams::{Errno, Kernel};
 
 /// Names of Ethernet drivers: every one works the same.
 pub const ETHERNETS: &[&str] = &["le", "hme", "qe", "qfe", "eri"];
@@ -35,12 +37,16 @@ pub const PCAP: &str = "pcap";
 /// What is behind a unit of a driver.
 #[derive(Clone)]
 pub enum Spec {
-    /// A port on a wire, with this hardware address.
-    Wire(Wire, [u8; 6]),
-    /// The TUN device of this machine with this name.
-    Tun(String),
-    /// The TAP device of this machine with this name.
-    Tap(String),
+    /// A port on a wire, with this hardware address and these faults.
+    Wire(Wire, [u8; 6], Faults),
+    /// A TUN device of this machine.
+    Tun(TunOptions),
+    /// A TAP device of this machine, with our hardware address.
+    Tap(TunOptions, Option<[u8; 6]>),
+    /// A TUN's or TAP's descriptor that the parent has handed over.
+    Handed(i32),
+    /// An Ethernet interface of this machine, through packet(7).
+    Live(String),
     /// Capture files: what comes in, what goes out. Nothing comes in before it is let.
     Pcap(Option<PathBuf>, Option<PathBuf>, Gate),
 }
@@ -49,6 +55,27 @@ pub enum Spec {
 #[derive(Clone, Default)]
 pub struct Devices {
     inner: Arc<Mutex<Inner>>,
+    outputs: Outputs,
+    host: String,
+}
+
+/// The capture files that are being written, by every host: two that write one are two
+/// interfaces in it.
+#[derive(Clone, Default)]
+pub struct Outputs(Arc<Mutex<BTreeMap<PathBuf, CaptureFile>>>);
+
+impl Outputs {
+    /// The file at this path.
+    fn open(&self, path: &Path) -> io::Result<CaptureFile> {
+        let mut all = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        all.retain(|_, f| f.is_shared()); // by a link that still writes it
+        if let Some(f) = all.get(path) {
+            return Ok(f.clone());
+        }
+        let f = CaptureFile::create(path)?;
+        all.insert(path.to_owned(), f.clone());
+        Ok(f)
+    }
 }
 
 #[derive(Default)]
@@ -60,6 +87,15 @@ struct Inner {
 }
 
 impl Devices {
+    /// Those of a host.
+    pub fn of(host: &str, outputs: &Outputs) -> Devices {
+        Devices {
+            outputs: outputs.clone(),
+            host: host.to_owned(),
+            ..Devices::default()
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(|e| e.into_inner())
     }
@@ -74,7 +110,7 @@ impl Devices {
             let make = move |ppa| me.make(driver, ppa);
             kernel.add_drv_with::<Dlpi>(driver, Links::new(Box::new(make)))?;
         }
-        Ok(())
+        dlpi::register_llc1(kernel, ETHERNETS[0])
     }
 
     /// What is behind a unit from now on.
@@ -95,7 +131,7 @@ impl Devices {
     pub fn move_to(&self, driver: &str, ppa: u32, to: &Wire) -> bool {
         let mut inner = self.lock();
         let at = (driver.to_owned(), ppa);
-        let Some(Spec::Wire(wire, _)) = inner.specs.get_mut(&at) else {
+        let Some(Spec::Wire(wire, ..)) = inner.specs.get_mut(&at) else {
             return false;
         };
         *wire = to.clone();
@@ -119,20 +155,22 @@ impl Devices {
         let spec = self.lock().specs.get(&(driver.to_owned(), ppa)).cloned();
         let made = match spec {
             None => return Err(io::ErrorKind::NotFound.into()),
-            Some(Spec::Wire(wire, mac)) => {
+            Some(Spec::Wire(wire, mac, faults)) => {
                 let (port, radio) = Roam::new(&wire, mac);
                 let at = (driver.to_owned(), ppa);
                 self.lock().radios.insert(at, radio);
-                Ok(Box::new(port) as Box<dyn Link>)
+                Ok(with_faults(port, mac, faults))
             }
-            Some(Spec::Tap(name)) => {
-                Tap::open(&TunOptions::named(&name), None).map(|t| Box::new(t) as Box<dyn Link>)
+            Some(Spec::Tap(options, mac)) => Tap::open(&options, mac).map(boxed),
+            Some(Spec::Tun(options)) => Tun::with(&options).map(boxed),
+            Some(Spec::Live(name)) => Packet::open(&name).map(boxed),
+            Some(Spec::Handed(number)) => {
+                dlpi::sys::duplicate(number).and_then(|fd| match driver {
+                    TUN => Tun::from_fd(fd).map(boxed),
+                    _ => Tap::from_fd(fd, None).map(boxed),
+                })
             }
-            Some(Spec::Tun(name)) => Tun::open(&name).map(|t| Box::new(t) as Box<dyn Link>),
-            Some(Spec::Pcap(input, output, gate)) => {
-                Pcap::open(input.as_deref(), output.as_deref())
-                    .map(|inner| Box::new(Gated { inner, gate }) as Box<dyn Link>)
-            }
+            Some(Spec::Pcap(input, output, gate)) => self.capture(driver, ppa, input, output, gate),
         };
         made.map_err(|e| {
             let kind = e.kind();
@@ -140,69 +178,63 @@ impl Devices {
             kind.into()
         })
     }
+
+    /// A capture that is played when the routes are there, and not while the interface is
+    /// plumbed.
+    fn capture(
+        &self,
+        driver: &str,
+        ppa: u32,
+        input: Option<PathBuf>,
+        output: Option<PathBuf>,
+        gate: Gate,
+    ) -> io::Result<Box<dyn Link>> {
+        let options = PcapOptions {
+            speed: Speed::Step,
+            paced: input.is_some(),
+            name: format!("{}:{driver}{ppa}", self.host),
+            ..PcapOptions::default()
+        };
+        let input = match input {
+            Some(p) => Some(Box::new(File::open(p)?) as Box<dyn Read + Send>),
+            None => None,
+        };
+        let output = output.map(|p| self.outputs.open(&p)).transpose()?;
+        let link = Pcap::new(input, output, options)?;
+        gate.set(link.control());
+        Ok(boxed(link))
+    }
 }
 
-/// Holds back what a link has to give until it is opened: a capture is played when the
-/// routes are there, and not while the interface is plumbed.
-#[derive(Clone, Default)]
-pub struct Gate {
-    open: Arc<AtomicBool>,
-    bell: Arc<Mutex<Option<Doorbell>>>,
-    came: Arc<AtomicU64>,
-    ended: Arc<AtomicBool>,
+fn boxed(link: impl Link + 'static) -> Box<dyn Link> {
+    Box::new(link)
 }
+
+/// A port whose frames meet the faults of its wire on their way out.
+fn with_faults(port: Roam, mac: [u8; 6], faults: Faults) -> Box<dyn Link> {
+    if faults == Faults::default() {
+        return boxed(port);
+    }
+    // Each port draws numbers of its own.
+    let own = mac.iter().fold(0, |n, b| n << 8 | u64::from(*b));
+    let out = Faults {
+        seed: faults.seed ^ own << 16,
+        ..faults
+    };
+    boxed(Faulty::with(port, out, Faults::default()))
+}
+
+/// What plays a capture, once its link is there.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<Mutex<Option<PcapControl>>>);
 
 impl Gate {
-    /// Lets what the link has come in.
-    pub fn open(&self) {
-        self.open.store(true, Ordering::Release);
-        let bell = self.bell.lock().unwrap_or_else(|e| e.into_inner()).clone();
-        if let Some(b) = bell {
-            b.ring();
-        }
+    fn set(&self, control: PcapControl) {
+        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(control);
     }
-    /// Frames that have come in.
-    pub fn came(&self) -> u64 {
-        self.came.load(Ordering::Acquire)
-    }
-    /// There is nothing more to come.
-    pub fn ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
-    }
-}
-
-struct Gated<L> {
-    inner: L,
-    gate: Gate,
-}
-
-impl<L: Link> Link for Gated<L> {
-    fn medium(&self) -> Medium {
-        self.inner.medium()
-    }
-    fn mtu(&self) -> u32 {
-        self.inner.mtu()
-    }
-    fn send(&mut self, frame: &[u8]) -> io::Result<()> {
-        self.inner.send(frame)
-    }
-    fn recv(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        if !self.gate.open.load(Ordering::Acquire) {
-            return Ok(None);
-        }
-        let got = self.inner.recv(buf)?;
-        match got {
-            Some(_) => self.gate.came.fetch_add(1, Ordering::AcqRel),
-            None => u64::from(self.gate.ended.swap(true, Ordering::AcqRel)),
-        };
-        Ok(got)
-    }
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.fd()
-    }
-    fn attach(&mut self, bell: Doorbell) {
-        *self.gate.bell.lock().unwrap_or_else(|e| e.into_inner()) = Some(bell.clone());
-        self.inner.attach(bell);
+    /// What steers the capture.
+    pub fn control(&self) -> Option<PcapControl> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 }
 

@@ -14,12 +14,13 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use dlpi::link::fault::Faults;
 use dlpi::link::wire::Wire;
 use ipmod::{ioctl, plumb};
 use streams::trace::What;
 use streams::{Config, Cred, Errno, Kernel, Process, StackView, Sys, oflag};
 
-use crate::devices::{Devices, Gate};
+use crate::devices::{Devices, Gate, Outputs};
 use crate::diag::{Fail, Tried};
 use crate::values::Names;
 use crate::way::{Event, Seen};
@@ -181,6 +182,9 @@ pub struct Lab {
     pub clock: ClockKind,
     /// The wires, by name.
     pub wires: BTreeMap<String, Wire>,
+    /// Their faults, and the words that ask for them.
+    pub faults: BTreeMap<String, (Faults, String)>,
+    outputs: Outputs,
     hosts: Vec<Host>,
     current: usize,
     start: Instant,
@@ -195,6 +199,8 @@ impl Lab {
             names: Names::default(),
             clock,
             wires: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            outputs: Outputs::default(),
             hosts: Vec::new(),
             current: 0,
             start: Instant::now(),
@@ -262,7 +268,7 @@ impl Lab {
         };
         let kernel = Kernel::with_config(config)
             .map_err(|e| Fail::io(format!("a kernel for {name}"), &e))?;
-        let devices = Devices::default();
+        let devices = Devices::of(name, &self.outputs);
         register(&kernel, &devices).tried("drivers")?;
         let admin = kernel.process(Cred::ROOT);
         kernel.set_trace(self.tracing);

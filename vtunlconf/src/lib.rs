@@ -28,5 +28,7 @@ pub mod signals;
 pub mod slots;
 pub mod style;
 pub mod suggest;
+#[cfg(test)]
+mod testing;
 pub mod values;
 pub mod way;

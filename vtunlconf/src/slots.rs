@@ -110,6 +110,17 @@ pub const SLOTS: &[Slot] = &[
     ),
     slot("BYTES", "a number of bytes", From::Typed),
     slot("COUNT", "a number", From::Typed),
+    slot(
+        "PERCENT",
+        "in how many cases: 5% or 0.5%",
+        From::Words(&["1%", "5%", "50%"]),
+    ),
+    slot(
+        "RATE",
+        "bits in a second: 64k, 10M or 1G",
+        From::Words(&["64k", "10M", "1G"]),
+    ),
+    slot("LIVE", "an Ethernet interface of this machine", From::Typed),
     slot("NUMBER", "a number, decimal or 0x hexadecimal", From::Typed),
     slot("PPA", "the unit: 0 for le0", From::Words(&["0"])),
     slot("PORT", "a UDP port", From::Typed),

@@ -210,6 +210,49 @@ pub fn time(w: &Word) -> Result<Duration, Fail> {
         })
 }
 
+/// A probability: 5%, 0.5%, or 0.05.
+///
+/// # Errors
+/// None, or more than all.
+pub fn percent(w: &Word) -> Result<f64, Fail> {
+    let (digits, scale) = match w.text.strip_suffix('%') {
+        Some(d) => (d, 0.01),
+        None => (w.text.as_str(), 1.0),
+    };
+    let plain = digits.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let n: Option<f64> = digits.parse().ok().filter(|_| plain);
+    n.map(|n| n * scale)
+        .filter(|p| (0.0..=1.0).contains(p))
+        .ok_or_else(|| {
+            Fail::usage(format!("`{}` is no share", w.text))
+                .at(w.span)
+                .mend("write 5% or 0.5%")
+        })
+}
+
+/// Bits in a second: 64k, 10M, 1G.
+///
+/// # Errors
+/// No rate.
+pub fn rate(w: &Word) -> Result<u64, Fail> {
+    let t = w.text.as_str();
+    let (digits, scale) = match t.chars().last() {
+        Some('k') => (&t[..t.len() - 1], 1_000),
+        Some('M') => (&t[..t.len() - 1], 1_000_000),
+        Some('G') => (&t[..t.len() - 1], 1_000_000_000),
+        _ => (t, 1),
+    };
+    let plain = digits.chars().all(|c| c.is_ascii_digit());
+    let n: Option<u64> = digits.parse().ok().filter(|_| plain);
+    n.and_then(|n| n.checked_mul(scale))
+        .filter(|n| *n > 0)
+        .ok_or_else(|| {
+            Fail::usage(format!("`{t}` is no rate"))
+                .at(w.span)
+                .mend("write bits in a second: 64k, 10M or 1G")
+        })
+}
+
 /// A hardware address of six bytes.
 ///
 /// # Errors

@@ -204,6 +204,11 @@ impl CaptureFile {
         Ok(())
     }
 
+    /// Does anybody else hold it?
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// Brings everything written so far into the file.
     ///
     /// # Errors

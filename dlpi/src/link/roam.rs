@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use streams::Doorbell;
 
 use super::wire::{Port, Wire};
-use super::{Link, Medium};
+use super::{Event, Link, Medium};
 use crate::addr::Mac;
 
 struct Inner {
@@ -73,6 +73,12 @@ impl Link for Roam {
     }
     fn recv(&mut self, buf: &mut [u8]) -> io::Result<Option<usize>> {
         self.0.lock().port.recv(buf)
+    }
+    fn lost(&self) -> u64 {
+        self.0.lock().port.lost()
+    }
+    fn event(&mut self) -> Option<Event> {
+        self.0.lock().port.event()
     }
     fn attach(&mut self, bell: Doorbell) {
         let mut me = self.0.lock();

@@ -42,7 +42,10 @@ pub fn all_lines(sh: &mut Shell) -> Result<Vec<String>, Fail> {
     }
     let names = sh.lab.names.iter();
     lines.extend(names.map(|(n, a)| format!("hosts {} {a}", quote(n))));
-    lines.extend(sh.lab.wires.keys().map(|w| format!("wire {}", quote(w))));
+    lines.extend(sh.lab.wires.keys().map(|w| {
+        let faults = sh.lab.faults.get(w).map(|f| format!(" {}", f.1));
+        format!("wire {}{}", quote(w), faults.unwrap_or_default())
+    }));
     let here = sh.lab.here();
     for at in 0..sh.lab.hosts().len() {
         sh.lab.select(at);

@@ -189,41 +189,17 @@ fn object(k: &Kstat, moved: &dyn Fn(&Value) -> bool) -> Option<Json> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diag::Source;
-    use crate::lab::ClockKind;
-    use crate::out::{Capture, Look};
-
-    /// What a script prints, or why it fails.
-    fn run(script: &str, look: Look) -> Result<String, String> {
-        let (out, err) = (Capture::default(), Capture::default());
-        let mut sh = Shell::new(ClockKind::Emulated, look)
-            .printing_to(Box::new(out.clone()), Box::new(err.clone()));
-        let source = Source {
-            name: "test",
-            first_line: 1,
-            text: script,
-        };
-        match sh.run_source(source) {
-            Ok(()) => Ok(out.text()),
-            Err(_) => Err(err.text()),
-        }
-    }
+    use crate::out::Look;
+    use crate::testing::{QUIET, run};
 
     const PAIR: &str = "wire net; host a; plumb le0 on net; ifconfig le0 10.0.0.1 up;
         host b; plumb le0 on net; ifconfig le0 10.0.0.2 up;";
-
-    fn quiet() -> Look {
-        Look {
-            quiet: true,
-            ..Look::PLAIN
-        }
-    }
 
     #[test]
     fn a_ping_is_counted_by_link_and_mib() {
         // kstat(1M) -p
         let script = format!("{PAIR} ping 10.0.0.1; kstat -p icmp:::x le::*:?packets ip::icmp:*");
-        let text = run(&script, quiet()).unwrap();
+        let text = run(&script, QUIET).unwrap();
         let rows: Vec<&str> = text.lines().collect();
         for row in [
             "ip:0:icmp:inMsgs\t1",
@@ -233,7 +209,7 @@ mod tests {
         ] {
             assert!(rows.contains(&row), "{row} in {text}");
         }
-        let text = run(&format!("{PAIR} kstat le:0:le0:brdcstxmt"), quiet()).unwrap();
+        let text = run(&format!("{PAIR} kstat le:0:le0:brdcstxmt"), QUIET).unwrap();
         assert!(text.starts_with("module: le  "), "{text}");
         assert!(text.contains("\n        brdcstxmt "), "{text}");
     }
@@ -241,11 +217,11 @@ mod tests {
     #[test]
     fn an_interval_lets_time_pass_and_delta_shows_what_moved() {
         let script = format!("{PAIR} ping 10.0.0.1; kstat -p ip:0:ip every 5s times 2 delta");
-        let text = run(&script, quiet()).unwrap();
+        let text = run(&script, QUIET).unwrap();
         assert!(text.contains("ip:0:ip:inReceives\t1\n"), "{text}");
         assert_eq!(text.matches("inReceives").count(), 1, "then nothing came");
         let script = format!("{PAIR} kstat -p ip:0:ip:snaptime every 5s times 3");
-        let times = run(&script, quiet()).unwrap();
+        let times = run(&script, QUIET).unwrap();
         let times: Vec<f64> = times
             .lines()
             .filter_map(|l| l.split('\t').nth(1)?.parse().ok())
@@ -258,7 +234,7 @@ mod tests {
     fn json_has_numbers() {
         let json = Look {
             json: true,
-            ..quiet()
+            ..QUIET
         };
         let text = run(&format!("{PAIR} kstat le:0:le0:mult*"), json).unwrap();
         let last: Json = serde_json::from_str(text.lines().last().unwrap()).unwrap();
@@ -269,13 +245,13 @@ mod tests {
 
     #[test]
     fn what_it_does_not_find_and_does_not_understand() {
-        let why = run("host a; kstat", quiet()).unwrap_err();
+        let why = run("host a; kstat", QUIET).unwrap_err();
         assert!(why.contains("there are no such statistics"), "{why}");
-        let why = run(&format!("{PAIR} kstat xyz"), quiet()).unwrap_err();
+        let why = run(&format!("{PAIR} kstat xyz"), QUIET).unwrap_err();
         assert!(why.contains("kstat -l"), "{why}");
-        let why = run(&format!("{PAIR} kstat le:zero"), quiet()).unwrap_err();
+        let why = run(&format!("{PAIR} kstat le:zero"), QUIET).unwrap_err();
         assert!(why.contains("names no statistics"), "{why}");
-        let why = run(&format!("{PAIR} kstat every 1s"), quiet()).unwrap_err();
+        let why = run(&format!("{PAIR} kstat every 1s"), QUIET).unwrap_err();
         assert!(why.contains("never end"), "{why}");
     }
 }

@@ -1,5 +1,6 @@
 //! The commands, a file per group.
 
+mod behind;
 mod config;
 mod drivers;
 mod getconf;
@@ -12,6 +13,7 @@ mod show;
 mod streams;
 mod traceroute;
 mod tunnel;
+mod wires;
 
 pub use lab::read_hosts;
 pub use script::wrapped;
@@ -22,6 +24,7 @@ use crate::command::Command;
 pub const ALL: &[&[Command]] = &[
     lab::COMMANDS,
     streams::COMMANDS,
+    wires::COMMANDS,
     drivers::COMMANDS,
     ip::COMMANDS,
     probe::COMMANDS,

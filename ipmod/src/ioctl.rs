@@ -389,7 +389,6 @@ fn route(s: &mut Stack, add: bool, b: &[u8]) -> Result<(), Errno> {
             src,
             flags,
             mtu,
-            uses: 0,
         })
         .map(|_| ())
 }

@@ -249,7 +249,6 @@ impl Stack {
             src: addr,
             flags: 0,
             mtu,
-            uses: 0,
         };
         let mut add = Vec::new();
         if addr != 0 {

@@ -89,7 +89,6 @@ pub(crate) fn hear<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, body:
         src: from,
         flags: RTF_UP | RTF_GATEWAY | RTF_HOST | RTF_DYNAMIC,
         mtu,
-        uses: 0,
     });
     if added.is_err() {
         return;

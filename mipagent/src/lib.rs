@@ -27,8 +27,11 @@
 pub mod advert;
 pub mod agent;
 pub mod auth;
+pub mod cli;
 pub mod code;
 pub mod conf;
+pub mod daemon;
+pub mod demo;
 pub mod detect;
 pub mod extension;
 pub mod foreign;

@@ -90,6 +90,8 @@ pub struct Daemons<'a> {
     pub mobiles: BTreeMap<String, MobileNode<'a>>,
     /// What they told.
     pub log: Vec<Line>,
+    /// Hosts whose clock is behind, and by how much; set before they are started.
+    pub behind: BTreeMap<String, Duration>,
 }
 
 impl<'a> Daemons<'a> {
@@ -105,14 +107,20 @@ impl<'a> Daemons<'a> {
         now: Duration,
     ) -> Result<(), Fail> {
         let conf = read(host, conf)?;
+        let now = self.day(host) + now;
         if let Some(m) = conf.mobile {
-            let m = MobileNode::new(p, m, DAY + now).tried(host)?;
+            let m = MobileNode::new(p, m, now).tried(host)?;
             self.mobiles.insert(host.to_owned(), m);
         } else {
-            let a = Agent::new(p, conf, DAY + now).tried(host)?;
+            let a = Agent::new(p, conf, now).tried(host)?;
             self.agents.insert(host.to_owned(), a);
         }
         Ok(())
+    }
+
+    /// The time of day on a host when the lab began.
+    fn day(&self, host: &str) -> Duration {
+        DAY - self.behind.get(host).copied().unwrap_or_default()
     }
 
     /// Everybody's turn. True: somebody had something to do.
@@ -133,7 +141,8 @@ impl<'a> Daemons<'a> {
             keep(host, &mut log);
         }
         for (host, m) in &mut self.mobiles {
-            any |= m.poll(DAY + now, &mut log)?;
+            let day = DAY - self.behind.get(host).copied().unwrap_or_default();
+            any |= m.poll(day + now, &mut log)?;
             keep(host, &mut log);
         }
         Ok(any)
@@ -186,7 +195,8 @@ impl<'a> Daemons<'a> {
             all.insert(host.clone(), a.status(DAY + now));
         }
         for (host, m) in &self.mobiles {
-            let json = serde_json::json!({ "mobile": status::mobile_json(m, DAY + now) });
+            let json =
+                serde_json::json!({ "mobile": status::mobile_json(m, self.day(host) + now) });
             all.insert(host.clone(), json);
         }
         Value::Object(all)

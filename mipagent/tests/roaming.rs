@@ -294,3 +294,210 @@ fn a_registration_is_renewed_before_it_ends() {
     );
     assert_eq!(d.mobiles["mn1"].last_code(), Some(code::ACCEPTED));
 }
+
+#[test]
+fn broadcasts_of_the_home_network_reach_who_asked_for_them() {
+    // RFC 5944 4.3: nested by way of an agent, straight to an own address (D)
+    let (mut w, p) = world();
+    let edit = |host: &str, conf: &str| match host {
+        "mn1" => conf.replace("Lifetime = 300", "Flags = B"),
+        _ => conf.to_owned(),
+    };
+    let mut d = daemons(&mut w, &p, edit);
+    let mut hh = Numbers::new(&p["hh"], [10, 1, 0, 9].into(), 9).expect("a port");
+    let mut mn1 = Numbers::new(&p["mn1"], Ipv4Addr::UNSPECIFIED, 9).expect("a port");
+    let mut mn2 = Numbers::new(&p["mn2"], Ipv4Addr::UNSPECIFIED, 9).expect("a port");
+    for (wire, flags) in [("cell1", "B"), ("cell2", "B"), ("campus", "BD")] {
+        w.run(&format!(
+            "on mn1 move le0 to {wire}; on mn2 move le0 to {wire}"
+        ))
+        .expect("moved");
+        pass(&mut d, &mut w, S(3));
+        let bound = d.agents["ha"]
+            .home()
+            .map(|h| h.bindings().expect("bindings"));
+        let of_mn1 = bound.and_then(|b| b.first().map(|b| b.flags.clone()));
+        assert_eq!(of_mn1.as_deref(), Some(flags));
+        hh.send((Ipv4Addr::BROADCAST, 9)).expect("sent");
+        pass(&mut d, &mut w, STEP);
+        mn1.receive().expect("received");
+        mn2.receive().expect("received");
+    }
+    assert_eq!(mn1.came, [0, 1, 2], "{}", log(&d));
+    assert!(mn2.came.is_empty(), "it did not ask");
+}
+
+#[test]
+fn encapsulations_are_asked_for_where_they_are_offered() {
+    // RFC 5944 3.6.1.1, 3.7.2.1 (72); RFC 2004 and GRE through both agents
+    for (flag, other) in [("M", "minimal"), ("G", "gre")] {
+        let (mut w, p) = world();
+        let edit = |host: &str, conf: &str| match host {
+            "mn1" => conf.replace("Lifetime = 300", &format!("Flags = {flag}")),
+            _ => conf.to_owned(),
+        };
+        let mut d = daemons(&mut w, &p, edit);
+        let mut cn = Numbers::new(&p["cn"], CN, 9).expect("a port");
+        let mut mn1 = Numbers::new(&p["mn1"], MN1, 9).expect("a port");
+        for (wire, want) in [("cell1", flag), ("cell2", "")] {
+            w.run(&format!("on mn1 move le0 to {wire}")).expect("moved");
+            pass(&mut d, &mut w, S(3));
+            let bound = d.agents["ha"]
+                .home()
+                .map(|h| h.bindings().expect("bindings"));
+            assert_eq!(bound.map(|b| b[0].flags.clone()).as_deref(), Some(want));
+            cn.send((MN1, 9)).expect("sent");
+            pass(&mut d, &mut w, STEP);
+        }
+        mn1.receive().expect("received");
+        assert_eq!(mn1.came, [0, 1], "{other}");
+    }
+}
+
+#[test]
+fn a_reverse_tunnel_from_an_own_address_leads_home_first() {
+    // RFC 3024 5 (co-located), 4.3; by way of an agent it is not asked for: not offered
+    let (mut w, p) = world();
+    let edit = |host: &str, conf: &str| match host {
+        "mn1" => conf.replace("Lifetime = 300", "Flags = T"),
+        _ => conf.to_owned(),
+    };
+    let mut d = daemons(&mut w, &p, edit);
+    let mut cn = Numbers::new(&p["cn"], CN, 9).expect("a port");
+    let mut mn1 = Numbers::new(&p["mn1"], MN1, 9).expect("a port");
+    let taken_off = |w: &World| {
+        let hosts = w.shell.lab.hosts();
+        let ha = hosts.iter().find(|h| h.name == "ha").expect("ha");
+        let fd = streams::Sys::open(&ha.admin, "/dev/vtunl", 2).expect("open");
+        let all = vtunl::client::Client::new(&ha.admin, fd)
+            .stats()
+            .expect("stats");
+        all.iter()
+            .find(|s| s.0 == "decapsulated")
+            .map_or(0, |s| s.1)
+    };
+    for (wire, flags, by_home) in [("campus", "DT", 1), ("cell1", "", 0), ("campus", "DT", 1)] {
+        w.run(&format!("on mn1 move le0 to {wire}")).expect("moved");
+        pass(&mut d, &mut w, S(4));
+        let bound = d.agents["ha"]
+            .home()
+            .map(|h| h.bindings().expect("bindings"));
+        assert_eq!(
+            bound.map(|b| b[0].flags.clone()).as_deref(),
+            Some(flags),
+            "{}",
+            log(&d)
+        );
+        let before = taken_off(&w);
+        mn1.send((CN, 9)).expect("sent");
+        cn.send((MN1, 9)).expect("sent");
+        pass(&mut d, &mut w, STEP);
+        assert_eq!(taken_off(&w) - before, by_home, "{wire}");
+    }
+    cn.receive().expect("received");
+    mn1.receive().expect("received");
+    assert_eq!(
+        (cn.came, mn1.came),
+        (vec![0, 1, 2], vec![0, 1, 2]),
+        "{}",
+        log(&d)
+    );
+}
+
+#[test]
+fn who_is_away_says_nothing_of_its_home_address_on_the_link() {
+    // RFC 5944 4.6: no ARP requests, replies or announcements while visiting
+    let (mut w, p) = world();
+    let mut d = daemons(&mut w, &p, as_it_is);
+    let mut ear = w.shell.lab.wires["cell1"].port([8, 0, 0x20, 9, 9, 9]);
+    w.run("on mn1 move le0 to cell1").expect("moved");
+    pass(&mut d, &mut w, S(3));
+    // Somebody asks for it.
+    let mut ask = [0; 42];
+    ask[..6].fill(0xff);
+    ask[6..12].copy_from_slice(&[8, 0, 0x20, 9, 9, 9]);
+    ask[12..22].copy_from_slice(&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+    ask[22..28].copy_from_slice(&[8, 0, 0x20, 9, 9, 9]);
+    ask[28..32].copy_from_slice(&[10, 3, 0, 99]);
+    ask[38..42].copy_from_slice(&MN1.octets());
+    dlpi::link::Link::send(&mut ear, &ask).expect("sent");
+    let mut cn = Numbers::new(&p["cn"], CN, 9).expect("a port");
+    let mut mn1 = Numbers::new(&p["mn1"], MN1, 9).expect("a port");
+    mn1.send((CN, 9)).expect("sent");
+    pass(&mut d, &mut w, S(2));
+    cn.receive().expect("received");
+    assert_eq!(cn.came, [0]);
+    let mut buf = [0; 1600];
+    let (mut frames, mut arp) = (0, 0);
+    while let Some(n) = dlpi::link::Link::recv(&mut ear, &mut buf).expect("a frame") {
+        frames += 1;
+        arp += usize::from(n >= 42 && buf[12..14] == [8, 6]);
+    }
+    assert!(frames > 5 && arp == 0, "{arp} of {frames}");
+}
+
+#[test]
+fn a_wrong_key_gets_nowhere_and_a_wrong_clock_is_set() {
+    // RFC 5944 3.8.2.1 (131), 5.7.1 (133: the mobile node learns the agent's time)
+    let (mut w, p) = world();
+    let edit = |host: &str, conf: &str| match host {
+        "mn1" => conf.replace("Key = 00", "Key = 99"),
+        "mn2" => conf.replace("Router = 10.1.0.1", "HomeAgent = 10.1.0.1"),
+        _ => conf.to_owned(),
+    };
+    let mut d = Daemons::default();
+    d.behind.insert("mn2".to_owned(), S(3600)); // its clock is an hour behind
+    for (host, conf) in CONFS {
+        let conf = edit(host, conf).replace("ReplayMethod = nonces", "ReplayMethod = timestamps");
+        d.start(host, &p[host], &conf, w.now()).expect(host);
+    }
+    w.run("on mn1 move le0 to cell1; on mn2 move le0 to cell2")
+        .expect("moved");
+    pass(&mut d, &mut w, S(30));
+    assert!(
+        told(&d, "ha", "(131)") && !told(&d, "ha", "bound to 192.168.0.2"),
+        "{}",
+        log(&d)
+    );
+    let denied = d.agents["ha"].home().map_or(0, |h| h.counters.violations);
+    // Its requests are repeated, less and less often.
+    assert!((2..8).contains(&denied), "{denied}");
+    assert!(!d.mobiles["mn1"].is_settled());
+    assert!(d.mobiles["mn1"].discarded.contains_key("authentication"));
+    assert!(
+        told(&d, "mn2", "(133)") && d.mobiles["mn2"].is_settled(),
+        "{}",
+        log(&d)
+    );
+}
+
+#[test]
+fn an_agent_that_was_restarted_is_noticed() {
+    // RFC 5944 2.3.2, 2.4.2: sequence numbers
+    let (mut w, p) = world();
+    let mut d = daemons(&mut w, &p, as_it_is);
+    w.run("on mn1 move le0 to cell1").expect("moved");
+    pass(&mut d, &mut w, S(4));
+    d.agents.remove("fa1");
+    let fa1 = CONFS[1].1;
+    d.start("fa1", &p["fa1"], fa1, w.now()).expect("again");
+    pass(&mut d, &mut w, S(4));
+    assert!(told(&d, "mn1", "was restarted"), "{}", log(&d));
+    let visits = |l: &&mipagent::world::Line| l.host == "fa1" && l.entry.text.contains("visits");
+    assert_eq!(d.log.iter().filter(visits).count(), 2);
+    assert!(d.mobiles["mn1"].is_settled());
+}
+
+#[test]
+fn a_home_agent_that_is_not_known_is_found() {
+    // RFC 5944 3.6.1.2: a request to all of the home network; 136 tells the address
+    let (mut w, p) = world();
+    w.run("on ha ndd set ip_forward_directed_broadcasts 1")
+        .expect("set");
+    // It begins its life away from home.
+    w.run("on mn2 move le0 to campus").expect("moved");
+    let mut d = daemons(&mut w, &p, as_it_is);
+    pass(&mut d, &mut w, S(4));
+    assert!(told(&d, "mn2", "unknown home agent"), "{}", log(&d));
+    assert!(d.mobiles["mn2"].is_settled(), "{}", log(&d));
+}

@@ -43,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     ("capture", capture),
     ("decap", decap),
     ("ioctl", ioctls),
+    ("mip", mip),
 ];
 
 const MAC: [u8; 6] = [8, 0, 0x20, 0, 0, 1];
@@ -459,4 +460,102 @@ pub fn ioctls(data: &[u8]) {
         }
     }
     h.end();
+}
+
+/// Mobile IP: registrations to an agent and a mobile node, advertisements, configurations.
+/// The first byte of each says which, and whether it is completed and signed, so that what
+/// is behind the authentication is reached too.
+pub fn mip(data: &[u8]) {
+    use mipagent::extension::{MOBILE_HOME, ordered, without};
+    use mipagent::message::{Key, Reply, Request};
+
+    let key = Key {
+        spi: 300,
+        secret: vec![3; 16],
+    };
+    let spi = "[SPI 300]\nKey = 03030303030303030303030303030303\n";
+    let agent = format!("{spi}[Advertisements le0]\n[Address 10.0.0.119]\nType = node\nSPI = 300");
+    let node = format!("{spi}[Node]\nHomeAddress = 10.0.0.1/8\nHomeAgent = 10.0.0.2\nSPI = 300");
+    let conf = |text: &str| mipagent::conf::Conf::parse(text).expect("sound");
+    let (h, m) = (Host::plumbed(true), Host::new());
+    for k in [&h.k, &m.k] {
+        streams::register(k).expect("names");
+    }
+    plumb::plumb(&m.p, "/dev/le", &[], 0).expect("plumb");
+    let mut now = Duration::from_secs(1000);
+    let mut log = mipagent::status::Log::default();
+    let mut a = mipagent::agent::Agent::new(&h.p, conf(&agent), now).expect("an agent");
+    let node = conf(&node).mobile.expect("a node");
+    let mut n = mipagent::mobile::MobileNode::new(&m.p, node, now).expect("a node");
+    for piece in pieces(data) {
+        let Some((how, bytes)) = piece.split_first() else {
+            continue;
+        };
+        now += Duration::from_millis(u64::from(*how) * 10);
+        // The parsers alone: a refusal is fine.
+        let _ = mipagent::conf::Conf::parse(&String::from_utf8_lossy(bytes));
+        let _ = mipagent::advert::Advertisement::parse(bytes);
+        let _ = (
+            ordered(bytes, usize::from(how & 31)),
+            without(bytes, 20, 33),
+        );
+        let word = |at: usize| bytes.get(at..at + 4).map_or(0, |b| wire::be32(b, 0));
+        let id = now.as_secs() << 32 | u64::from(word(0));
+        let head = match how >> 4 & 3 {
+            0 => Vec::new(),
+            1 => Request {
+                flags: word(4) as u8,
+                lifetime: word(5) as u16,
+                home: if how & 8 == 0 {
+                    0x0a00_0077
+                } else {
+                    0x0a00_0055
+                }
+                .into(),
+                agent: if how & 4 == 0 { US } else { word(8) }.into(),
+                care_of: if how & 2 == 0 { THEM } else { word(9) }.into(),
+                id,
+            }
+            .bytes(),
+            _ => Reply {
+                code: word(4) as u8 & 1,
+                lifetime: word(5) as u16,
+                home: US.into(),
+                agent: THEM.into(),
+                id,
+            }
+            .bytes(),
+        };
+        let mut b = [&head[..], bytes].concat();
+        if how & 1 != 0 {
+            b = key.sign(b, MOBILE_HOME);
+        }
+        for (host, to) in [(&h, true), (&m, false)] {
+            if how >> 6 == 3 {
+                let mut icmp = bytes.to_vec();
+                if icmp.len() >= 8 {
+                    icmp[0] = 9 + (how & 1);
+                    wire::put16(&mut icmp, 2, 0);
+                    let sum = wire::checksum(&icmp);
+                    wire::put16(&mut icmp, 2, sum);
+                }
+                host.datagram(1, 0, 1, &icmp);
+            } else {
+                let mut udp = vec![1, 178, 1, 178, 0, 0, 0, 0]; // 434, no checksum
+                udp.extend_from_slice(&b);
+                let len = udp.len() as u16;
+                wire::put16(&mut udp, 4, len);
+                host.datagram(17, 0, 1, &udp);
+            }
+            let done = match to {
+                true => a.poll(now, &mut log),
+                false => n.poll(now, &mut log),
+            };
+            done.expect("whatever comes, the daemon goes on");
+            host.k.run_until_idle();
+        }
+    }
+    drop((a, n));
+    h.end();
+    m.end();
 }

@@ -47,6 +47,7 @@ pub(crate) fn interface<M: OnStack>(
             | SIOCSIFMTU
             | SIOCSIFMETRIC
             | SIOCSIFMUXID
+            | SIOCSIFINDEX
             | SIOCSIFFLAGS
     ) {
         return Err(found.map_or(Errno::ENXIO, |_| Errno::EINVAL));
@@ -76,7 +77,7 @@ fn get(s: &Stack, cmd: i32, at: u32, id: u16) -> Result<Option<Vec<u8>>, Errno> 
         SIOCGIFFLAGS => i.flags_of(p).to_ne_bytes().to_vec(),
         SIOCGIFMTU => p.mtu.to_ne_bytes().to_vec(),
         SIOCGIFMETRIC => p.metric.to_ne_bytes().to_vec(),
-        SIOCGIFINDEX => (at + 1).to_ne_bytes().to_vec(), // the link's
+        SIOCGIFINDEX => i.index.unwrap_or(at + 1).to_ne_bytes().to_vec(), // the link's
         SIOCGIFMUXID => [i.muxid[0].to_ne_bytes(), i.muxid[1].to_ne_bytes()].concat(),
         _ => return Ok(None),
     }))
@@ -154,6 +155,17 @@ fn set<M: OnStack>(
             let id = |at: usize| data[at..at + 4].try_into().map_or(0, i32::from_ne_bytes);
             let ids = [id(16), id(20)];
             s.ill_mut(at).ok_or(Errno::ENXIO)?.muxid = ids;
+            return Ok(Done::Data(Vec::new()));
+        }
+        SIOCSIFINDEX => {
+            let used = |n: u32| s.ill(n).is_some_and(|o| o.index.unwrap_or(n + 1) == word);
+            if word == 0 {
+                return Err(Errno::EINVAL);
+            }
+            if (0..s.ills.len() as u32).any(|n| n != at && used(n)) {
+                return Err(Errno::EEXIST);
+            }
+            s.ill_mut(at).ok_or(Errno::ENXIO)?.index = Some(word);
             return Ok(Done::Data(Vec::new()));
         }
         SIOCSIFFLAGS => {
@@ -267,10 +279,20 @@ fn set_flags(s: &mut Stack, at: u32, id: u16, flags: u16) -> Result<Next, Errno>
     }
     let i = s.ill_mut(at).ok_or(Errno::ENXIO)?;
     let keep = iff::FIXED | iff::OF_ADDRESS;
+    let before = i.flags;
     i.flags = i.flags & keep | flags & !keep;
     if i.flags & (iff::BROADCAST | iff::LOOPBACK) == 0 {
         i.flags |= iff::NOARP;
     }
+    if (before ^ i.flags) & iff::NOARP != 0 {
+        // Down and up again: whether its routes need ARP has changed.
+        let up: Vec<u16> = i.up().map(|p| p.id).collect();
+        for id in up {
+            s.remove_interface_routes(at, id);
+            s.add_interface_routes(at, id);
+        }
+    }
+    let i = s.ill_mut(at).ok_or(Errno::ENXIO)?;
     let ready = i.bound || i.wq.is_none();
     if let Some(p) = i.ipif_mut(id) {
         let fixed = iff::FIXED | iff::UP;

@@ -37,8 +37,15 @@ pub mod iff {
     /// Belongs to an address, not to its link.
     pub const OF_ADDRESS: u16 = UP | UNNUMBERED | DHCPRUNNING | PRIVATE;
     /// What SIOCSIFFLAGS can't change.
-    pub const FIXED: u16 =
-        BROADCAST | LOOPBACK | POINTOPOINT | RUNNING | 0x100 | 0x200 | MULTICAST | UNNUMBERED;
+    pub const FIXED: u16 = BROADCAST
+        | LOOPBACK
+        | POINTOPOINT
+        | RUNNING
+        | 0x100
+        | 0x200
+        | MULTICAST
+        | 0x1000
+        | UNNUMBERED;
 }
 
 /// Smallest MTU (RFC 791).
@@ -101,6 +108,8 @@ pub struct Ill {
     pub pending: Option<(Msg, QRef)>,
     /// The address that is coming up.
     pub rising: u16,
+    /// Its index, if it was set (SIOCSIFINDEX); else it is by its place.
+    pub index: Option<u32>,
     /// Claims to an address that were started (dad.rs).
     pub turns: u32,
     /// Bare M_DATA is accepted below (DL_IOC_HDR_INFO was acknowledged).
@@ -143,6 +152,7 @@ impl Ill {
             error: None,
             pending: None,
             rising: 0,
+            index: None,
             turns: 0,
             fastpath: false,
             bound: false,

@@ -47,6 +47,10 @@ pub fn ip_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mut mp: Msg, group: 
     let ire = s.ires.get(id);
     let (kind, on) = (ire.kind, ire.ill);
     match kind {
+        IreKind::Local if s.params.strict_dst && ire.ill != ill && ill != 0 => {
+            s.mib.forw_prohibits += 1; // RFC 1122 3.3.4.2: the strong model
+            q.discard(mp, "an address of another interface");
+        }
         IreKind::Local if h.ihl > HEADER => {
             source_route::deliver_or_follow(q, ill, &h, mp, group);
         }

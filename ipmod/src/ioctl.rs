@@ -18,7 +18,6 @@ use crate::ire::{Ire, IreKind, RTF_BLACKHOLE, RTF_GATEWAY, RTF_HOST, RTF_REJECT,
 use crate::module::{Ip, OnStack, bring_up_at, name_ill};
 use crate::stack::Stack;
 use crate::tpi::{sockaddr, sockaddr_bytes};
-use crate::wire::class_mask;
 use crate::{ifreq, resolve, transparent};
 
 macro_rules! numbers {
@@ -70,6 +69,12 @@ numbers! {
     SIOCGIFMUXID = 0xc0206958u32;
     /// Set the multiplexor ids.
     SIOCSIFMUXID = 0x80206959u32;
+    /// Name an interface: its name and PPA in an ifreq.
+    SIOCSIFNAME = 0x80206949u32;
+    /// List the interfaces, by its old number.
+    O_SIOCGIFCONF = 0xc0086914u32;
+    /// Set the index.
+    SIOCSIFINDEX = 0x8020695bu32;
     /// Get the index.
     SIOCGIFINDEX = 0xc020695au32;
     /// List the interfaces: as an I_STR, the ifreqs one after another.
@@ -130,7 +135,7 @@ pub fn lifreq(name: &str, union: &[u8]) -> Vec<u8> {
 /// M_IOCTL or M_IOCDATA on an interface stream that is not linked yet.
 pub(crate) fn module_ioctl(q: &mut Queue<'_, Ip>, ill: u32, mut mp: Msg) {
     let cmd = mp.ioctl_cmd().unwrap_or(0);
-    let ours = matches!(cmd, IF_UNITSEL | SIOCSLIFNAME | SIOCGIFFLAGS);
+    let ours = matches!(cmd, IF_UNITSEL | SIOCSLIFNAME | SIOCSIFNAME | SIOCGIFFLAGS);
     if ours && (mp.is_transparent() || mp.ty() == MsgType::IocData) {
         let fetched = match mp.ty() {
             MsgType::IocData => transparent::resume(q, mp),
@@ -150,7 +155,7 @@ pub(crate) fn module_ioctl(q: &mut Queue<'_, Ip>, ill: u32, mut mp: Msg) {
     }
     let data = mp.cont().map(Msg::to_vec).unwrap_or_default();
     match cmd {
-        IF_UNITSEL | SIOCSLIFNAME => {
+        IF_UNITSEL | SIOCSLIFNAME | SIOCSIFNAME => {
             let cred = Queue::<Ip>::cred(&mp);
             name(q, ill, mp, cmd, cred, &data);
         }
@@ -169,7 +174,7 @@ pub(crate) fn module_ioctl(q: &mut Queue<'_, Ip>, ill: u32, mut mp: Msg) {
     }
 }
 
-/// IF_UNITSEL and SIOCSLIFNAME: names the interface, and asks the provider about it.
+/// IF_UNITSEL, SIOCSLIFNAME, SIOCSIFNAME: names the interface, and asks the provider about it.
 fn name(q: &mut Queue<'_, Ip>, ill: u32, mut mp: Msg, cmd: i32, cred: Cred, data: &[u8]) {
     if let Err(e) = cred.require_priv() {
         return q.iocnak(mp, e);
@@ -193,8 +198,12 @@ fn name(q: &mut Queue<'_, Ip>, ill: u32, mut mp: Msg, cmd: i32, cred: Cred, data
     } else {
         let name = name_of(data);
         let digits = name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        // 5.3: the digits are the PPA; one that is given too must be the same.
+        let at = if data.len() == LIFREQ { 32 } else { 20 };
+        let given = data.get(at..at + 4).and_then(|b| b.try_into().ok());
+        let given = given.map_or(0, u32::from_ne_bytes);
         match name[digits..].parse::<u32>() {
-            Ok(ppa) if digits > 0 => Ok((name, ppa)),
+            Ok(ppa) if digits > 0 && (given == 0 || given == ppa) => Ok((name, ppa)),
             _ => Err(Errno::EINVAL),
         }
     };
@@ -280,6 +289,7 @@ fn run<M: OnStack>(q: &mut Queue<'_, M>, cmd: i32, cred: Cred, data: &[u8]) -> R
             | SIOCSARP
             | SIOCDARP
             | SIOCSIFMUXID
+            | SIOCSIFINDEX
             | SIOCLIFADDIF
             | SIOCLIFREMOVEIF
             | ND_SET
@@ -298,7 +308,7 @@ fn run<M: OnStack>(q: &mut Queue<'_, M>, cmd: i32, cred: Cred, data: &[u8]) -> R
             let n = named(q.shared()).count() as u32;
             Ok(Done::Data(n.to_ne_bytes().to_vec()))
         }
-        SIOCGIFCONF => {
+        SIOCGIFCONF | O_SIOCGIFCONF => {
             let all = named(q.shared());
             let one = |(i, p): (&Ill, &Ipif)| ifreq(&i.name_of(p.id), &sockaddr_bytes(0, p.addr));
             Ok(Done::Data(all.flat_map(one).collect()))
@@ -333,7 +343,7 @@ fn route(s: &mut Stack, add: bool, b: &[u8]) -> Result<(), Errno> {
     } else if given != 0 {
         given
     } else {
-        class_mask(dst)
+        s.net_mask(dst)
     };
     if !add {
         let dst = dst & mask;

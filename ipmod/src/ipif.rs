@@ -302,6 +302,16 @@ impl Stack {
             .delete_where(|i| i.ill == at && i.ipif == id && own(i));
     }
 
+    /// The mask of a network of which only the number is told: that of an interface on a
+    /// subnet of the same class network, else the class's.
+    pub fn net_mask(&self, net: u32) -> u32 {
+        let class = class_mask(net);
+        let subnets = self.ills.iter().flatten().flat_map(Ill::up);
+        let mut alike =
+            subnets.filter(|p| (p.addr ^ net) & class == 0 && p.mask != u32::MAX && p.mask != 0);
+        alike.next().map_or(class, |p| p.mask)
+    }
+
     /// May this be an interface's address (SIOCSIFADDR)?
     pub fn valid_address(addr: u32, mask: u32, point_to_point: bool) -> Result<(), Errno> {
         if is_multicast(addr) || addr >> 28 == 0xf {

@@ -25,8 +25,6 @@ use crate::wire::{be16, be32, is_multicast};
 
 /// The timer that forgets silent neighbours; the others have an address for a tag.
 const SWEEP: u64 = 1 << 32;
-/// How often (ip_ire_timer_interval).
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// The timers that announce published addresses: how often still, and the address.
 const PUBLISH: u64 = 1 << 62;
@@ -320,7 +318,8 @@ impl Module for Arp {
 /// Has the silent neighbours forgotten, by and by.
 fn sweep_later(q: &mut Queue<'_, Arp>) {
     if !std::mem::replace(&mut q.ptr().sweeping, true) {
-        q.qtimeout(SWEEP_EVERY, SWEEP);
+        let every = q.shared().params.timer_interval;
+        q.qtimeout(every, SWEEP);
     }
 }
 

@@ -75,6 +75,12 @@ pub struct Params {
     pub arp_interval: Duration,
     /// `ip_addrs_per_if`: addresses of one interface at most.
     pub addrs_per_if: u32,
+    /// `ip_strict_dst_multihoming`: an address is only taken by its own interface.
+    pub strict_dst: bool,
+    /// `ip_ire_timer_interval`: how often silent neighbours are looked for.
+    pub timer_interval: Duration,
+    /// `ip_wroff_extra`: bytes left in front of what users write, beyond our own headers.
+    pub wroff_extra: usize,
     /// Announcing, probing and defending addresses.
     pub dad: crate::dad::Params,
 }
@@ -97,6 +103,9 @@ impl Default for Params {
             redirect_interval: Duration::from_secs(60),
             arp_interval: Duration::from_secs(1200),
             addrs_per_if: 256,
+            strict_dst: false,
+            timer_interval: Duration::from_secs(60),
+            wroff_extra: 32,
             dad: crate::dad::Params::default(),
         }
     }

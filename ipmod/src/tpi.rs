@@ -5,6 +5,9 @@
 
 use streams::prelude::*;
 
+use crate::module::OnStack;
+use crate::wire::HEADER;
+
 /// Bind, as before XTI: a busy address gives another one.
 pub const O_T_BIND_REQ: u32 = 6;
 /// Unbind.
@@ -440,10 +443,13 @@ pub fn bind_req(addr: &[u8]) -> Vec<u8> {
     )
     .to_vec()
 }
-/// At open: so many bytes wait at the stream head before a datagram is dropped.
-pub(crate) fn head_room<M: Module>(q: &mut Queue<'_, M>, bytes: usize) {
+/// At open: so many bytes wait at the stream head before a datagram is dropped, and what is
+/// written has room for the headers in front (`ip_wroff_extra`).
+pub(crate) fn head_room<M: OnStack>(q: &mut Queue<'_, M>, bytes: usize) {
+    let extra = q.shared().params.wroff_extra;
     let opts = StrOptions {
         hiwat: Some(bytes),
+        wroff: Some((HEADER + 8 + extra) as _),
         ..StrOptions::default()
     };
     q.rd()

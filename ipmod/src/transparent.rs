@@ -16,7 +16,8 @@ use streams::message::Ctl;
 use streams::prelude::*;
 
 use crate::ioctl::{
-    IF_UNITSEL, IFREQ, LIFREQ, SIOCGIFCONF, SIOCLIFADDIF, SIOCLIFREMOVEIF, SIOCSLIFNAME,
+    IF_UNITSEL, IFREQ, LIFREQ, O_SIOCGIFCONF, SIOCGIFCONF, SIOCLIFADDIF, SIOCLIFREMOVEIF,
+    SIOCSLIFNAME,
 };
 use crate::module::OnStack;
 
@@ -132,7 +133,7 @@ pub(crate) fn answer<M: OnStack>(q: &mut Queue<'_, M>, f: Fetched, out: &[u8]) {
     let Fetched {
         mp, cmd, data, arg, ..
     } = f;
-    if cmd == SIOCGIFCONF {
+    if matches!(cmd, SIOCGIFCONF | O_SIOCGIFCONF) {
         // ifconf: bytes there are for the list, and where; then how many it took.
         let word = |at: usize| data.get(at..at + 4).and_then(|w| w.try_into().ok());
         let (Some(room), Some(at)) = (word(0), word(4)) else {

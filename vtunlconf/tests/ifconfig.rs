@@ -61,3 +61,28 @@ fn errors_name_the_mend() {
     .expect_err("it is there");
     assert!(e.contains("on one interface only"), "{e}");
 }
+
+#[test]
+fn routes_are_shown_as_netstat_does() {
+    // netstat(1M) -r
+    let script = "ifconfig le0:1 10.7.0.1/16 up; route add default 10.9.0.254 1;
+        route add 10.1.0.0/16 10.7.0.9 1; route add host 10.1.0.5 10.7.0.8 1 reject;";
+    let shown = run(&format!("{HOST} {script} netstat -rn")).expect("netstat");
+    let rows: Vec<Vec<&str>> = shown
+        .lines()
+        .map(|l| l.split_whitespace().collect())
+        .collect();
+    for row in [
+        &["Destination", "Gateway", "Flags", "Interface"][..],
+        &["127.0.0.1", "127.0.0.1", "UH", "lo0"],
+        &["10.9.0.0", "10.9.0.1", "U", "le0"],
+        &["10.7.0.0", "10.7.0.1", "U", "le0:1"],
+        &["default", "10.9.0.254", "UG"],
+        &["10.1.0.0", "10.7.0.9", "UG"],
+        &["10.1.0.5", "10.7.0.8", "UGHR"],
+    ] {
+        assert!(rows.iter().any(|r| r[..] == *row), "{row:?}: {shown}");
+    }
+    let all = run(&format!("{HOST} netstat -ra")).expect("netstat");
+    assert!(all.contains("UHL") && all.contains("UHb"), "{all}");
+}

@@ -76,10 +76,12 @@ pub const COMMANDS: &[Command] = &[
         name: "netstat",
         aliases: &[],
         group: Group::Ip,
-        usage: &["-r", "-i", "-s"],
+        usage: &["-r", "-rn", "-ra", "-i", "-s"],
         help: "show routes (-r), interfaces (-i), counters (-s)",
-        long: "`-r` is the routing table in the form of the paper's Table 1.",
-        examples: &["netstat -r", "netstat -s"],
+        long: "`-r` is the routing table in the form of the paper's Table 1, `-rn` in that of \
+               netstat(1M): U up, G by a gateway, H a host, R reject, B blackhole, D by a \
+               redirect; `-ra` shows IP's own too: L local, b broadcast.",
+        examples: &["netstat -r", "netstat -rn", "netstat -s"],
         run: netstat,
     },
     Command {
@@ -442,6 +444,9 @@ fn netstat(sh: &mut Shell, args: &Args<'_>) -> Done {
     if args.has("-r") {
         return show_routes(sh);
     }
+    if args.has("-rn") || args.has("-ra") {
+        return routing_table(sh, args.has("-ra"));
+    }
     if args.has("-s") {
         return show_counters(sh);
     }
@@ -457,6 +462,33 @@ fn netstat(sh: &mut Shell, args: &Args<'_>) -> Done {
             i.mask.to_string(),
             up.into(),
         ]);
+    }
+    sh.out.table(&t);
+    Ok(())
+}
+
+/// The routes as netstat(1M) -rn prints them, or with those of IP's own, -ra.
+fn routing_table(sh: &mut Shell, all: bool) -> Done {
+    let host = sh.lab.host()?;
+    let mut t = Table::new(&["Destination", "Gateway", "Flags", "Interface"]);
+    let routes = plumb::routes(&host.admin).tried("ip_ire_status")?;
+    for r in routes.iter().filter(|r| all || is_plain(r)) {
+        let dst = match r.mask.is_unspecified() {
+            true => "default".to_owned(),
+            false => r.dst.to_string(),
+        };
+        let host = len_of(r.mask) == Some(32);
+        let derived = ipmod::ire::RTF_UP | if host { RTF_HOST } else { 0 };
+        let mut flags = route_flags((r.flags | derived) & !RTF_STATIC);
+        flags.push_str(match r.kind.as_str() {
+            "Local" => "L",
+            "Broadcast" => "b",
+            "HostRedirect" => "D",
+            _ => "",
+        });
+        let through = r.flags & RTF_GATEWAY != 0;
+        let interface = if through { "" } else { &r.interface };
+        t.row([dst, r.gateway.to_string(), flags, interface.to_owned()]);
     }
     sh.out.table(&t);
     Ok(())

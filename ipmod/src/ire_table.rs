@@ -50,6 +50,8 @@ pub struct IreTable {
     trie: Trie,
     generation: u64,
     gone: Ire,
+    /// Gateways of default routes that do not answer.
+    dead: Vec<u32>,
 }
 
 impl Default for IreTable {
@@ -74,6 +76,7 @@ impl IreTable {
             trie: Trie::new(),
             generation: 0,
             gone: Ire::GONE,
+            dead: Vec::new(),
         }
     }
 
@@ -107,9 +110,45 @@ impl IreTable {
         let first = self.get(routes[0]);
         let alike = |id: &&IreId| {
             let ire = self.get(**id);
-            ire.gateway != 0 && ire.kind.rank() == first.kind.rank()
+            ire.gateway != 0 && self.order(ire) == self.order(first)
         };
         routes.iter().take_while(alike).count().max(1)
+    }
+
+    /// The order among the routes of a prefix; the lowest is used.
+    fn order(&self, ire: &Ire) -> (u8, bool) {
+        let dead = ire.mask == 0 && self.dead.contains(&ire.gateway);
+        (ire.kind.rank(), dead)
+    }
+
+    /// Says that a gateway of a default route does not answer: the others are used before it;
+    /// or that it does again. True if that is new.
+    pub fn set_dead(&mut self, gateway: u32, dead: bool) -> bool {
+        if self.is_dead(gateway) == dead {
+            return false;
+        }
+        let pid = self.prefix(0, 0);
+        let routes = pid.map(|pid| &self.prefixes[pid].routes);
+        let mut ires = routes.into_iter().flatten().map(|id| self.get(*id));
+        let known = gateway != 0 && ires.any(|i| i.gateway == gateway);
+        if !dead {
+            self.dead.retain(|g| *g != gateway);
+        } else if known {
+            self.dead.push(gateway);
+        }
+        if let Some(pid) = pid.filter(|_| known) {
+            let mut routes = std::mem::take(&mut self.prefixes[pid].routes);
+            routes.sort_by_key(|id| self.order(self.get(*id)));
+            self.prefixes[pid].routes = routes;
+            self.repick(pid);
+            self.generation += 1;
+        }
+        known
+    }
+
+    /// Is it a gateway of a default route that does not answer?
+    pub fn is_dead(&self, gateway: u32) -> bool {
+        self.dead.contains(&gateway)
     }
 
     /// The best route to `dst` that `pred` agrees to, for the rare questions: every length
@@ -146,9 +185,8 @@ impl IreTable {
         }
         let pid = found.unwrap_or_else(|| self.new_prefix(ire.dst, len));
         let id = self.slots.insert(Some(ire));
-        let rank = |id: &IreId| self.get(*id).kind.rank();
         let routes = &self.prefixes[pid].routes;
-        let at = routes.partition_point(|r| rank(r) <= ire.kind.rank());
+        let at = routes.partition_point(|r| self.order(self.get(*r)) <= self.order(&ire));
         self.prefixes[pid].routes.insert(at, id);
         self.repick(pid);
         self.generation += 1;
@@ -379,6 +417,39 @@ mod tests {
             hits[t.get(id).gateway as usize - 1] += 1;
         }
         assert!(hits.iter().all(|h| *h > 8_000), "{hits:?}");
+    }
+
+    #[test]
+    fn who_does_not_answer_comes_last() {
+        // RFC 1122 3.3.1.5
+        let mut t = IreTable::new();
+        for g in 1..=3 {
+            t.add(ire(IreKind::Default, 0, 0, g)).unwrap();
+        }
+        let used = |t: &IreTable| {
+            let of = |dst: u32| t.get(t.lookup(dst << 20).unwrap()).gateway;
+            let mut all: Vec<u32> = (0..1000).map(of).collect();
+            all.sort_unstable();
+            all.dedup();
+            all
+        };
+        assert!(!t.set_dead(9, true), "nobody's gateway");
+        let before = t.generation();
+        assert!(t.set_dead(2, true) && !t.set_dead(2, true));
+        assert!(t.generation() > before);
+        assert_eq!(used(&t), [1, 3]);
+        assert!(t.set_dead(1, true) && t.set_dead(3, true));
+        assert_eq!(used(&t), [1, 2, 3], "all alike again");
+        assert!(t.set_dead(3, false));
+        assert_eq!(used(&t), [3]);
+        // One that goes is no longer dead when it comes back, if it has answered.
+        t.delete(0, 0, Some(1), |_| true).unwrap();
+        assert!(!t.set_dead(1, false) && !t.is_dead(1));
+        t.add(ire(IreKind::Default, 0, 0, 1)).unwrap();
+        assert_eq!(used(&t), [1, 3]);
+        t.set_dead(2, false);
+        t.delete_where(|_| true);
+        assert!(t.trie.is_clear());
     }
 
     /// Few bits set, so that prefixes nest and collide.

@@ -53,6 +53,7 @@ pub mod wire;
 
 mod driver;
 mod forward;
+mod gateways;
 mod icmp_in;
 mod ifreq;
 mod ndd;

@@ -15,13 +15,13 @@ use std::time::Duration;
 use dlpi::prim::{DL_UNITDATA_IND, Prim, SAP_ARP, SAP_IP, fast};
 use streams::prelude::*;
 
-use crate::dad;
 use crate::ioctl;
 use crate::module::{OnStack, fast_path_probe};
 use crate::neighbour::{AGAIN, Neighbour};
 use crate::output::send_unitdata;
 use crate::stack::{NO_ILL, Stack};
 use crate::wire::{be16, be32, is_multicast};
+use crate::{dad, gateways};
 
 /// The timer that forgets silent neighbours; the others have an address for a tag.
 const SWEEP: u64 = 1 << 32;
@@ -179,7 +179,7 @@ fn give_up<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32) {
     let Some(gone) = q.shared().neighbours.remove((out, next)) else {
         return;
     };
-    for mp in gone.waiting {
+    for mp in gateways::no_answer(q, out, next, gone.waiting) {
         crate::icmp_out::error(q, out, &mp, 3, 1, 0);
         q.discard(mp, "no answer to ARP");
     }
@@ -301,6 +301,9 @@ impl Module for Arp {
         }
         if tag & dad::CLAIM != 0 {
             return dad::timeout(q, ill, tag);
+        }
+        if tag & gateways::GATEWAY != 0 {
+            return gateways::timeout(q, ill, tag as u32);
         }
         if tag & PUBLISH != 0 {
             return publish(q, ill, tag as u32, (tag >> 32) as u32 & 0xff);
@@ -433,6 +436,7 @@ fn arp_input(q: &mut Queue<'_, Arp>, mut mp: Msg) {
         return;
     }
     let s = q.shared();
+    s.ires.set_dead(f.spa, false); // it is there
     let Some(i) = s.ill(at) else { return };
     let ours = i.with_addr(f.tpa).and_then(|_| mac_of(&i.mac));
     // Whom we answer for, we answer for with the link address of the entry (arp(7P)).
@@ -490,17 +494,21 @@ pub(crate) fn set_entry<M: OnStack>(
     entry: Option<([u8; 6], bool, bool)>,
 ) -> Result<(), Errno> {
     let now = q.now();
-    let all = &mut q.shared().neighbours;
     match entry {
         None => {
-            let gone = all.remove((at, addr)).ok_or(Errno::ENXIO)?;
+            let gone = q
+                .shared()
+                .neighbours
+                .remove((at, addr))
+                .ok_or(Errno::ENXIO)?;
             for mp in gone.waiting {
                 q.discard(mp, "its neighbour was deleted");
             }
         }
         Some((mac, permanent, published)) => {
+            q.shared().ires.set_dead(addr, false);
             let n = Neighbour::by_hand(mac, permanent, published, now);
-            for mp in all.put((at, addr), n) {
+            for mp in q.shared().neighbours.put((at, addr), n) {
                 crate::output::send(q, at, addr, mp);
             }
         }

@@ -11,9 +11,12 @@ Prints "encapsulated N decapsulated M fragments F errors E marked C" at the end.
 import sys
 from collections import Counter
 
-from scapy.all import (GRE, ICMP, IP, IPv6, Raw, defragment, in4_chksum, in6_chksum, raw,
-                       rdpcap)
+from scapy.all import (GRE, ICMP, IP, TCP, UDP, IPv6, Raw, conf, defragment, in4_chksum,
+                       in6_chksum, raw, rdpcap)
 from scapy.utils import checksum
+
+# What the flows carry is no protocol: nothing is to be found in it.
+conf.layers.filter([IP, IPv6, GRE, ICMP, TCP, UDP])
 
 kind, file, ours, theirs = sys.argv[1:5]
 ttls = [int(t) for t in sys.argv[5:]]

@@ -4,9 +4,9 @@ Each is a datagram of 3000 octets that came out of the tunnel in pieces, as scap
 Prints what the judge said where it was wrong; its status is the number of such cases.
 """
 
-import os, subprocess, sys, tempfile
+import contextlib, io, os, runpy, sys, tempfile
 
-from scapy.all import GRE, ICMP, IP, UDP, Raw, fragment, raw, wrpcap
+from scapy.all import GRE, ICMP, IP, UDP, Raw, conf, fragment, raw, wrpcap
 
 OURS, THEIRS, FAR, NEAR = "172.16.1.2", "10.9.0.2", "10.2.0.1", "10.1.0.1"
 MUCH = bytes(n * n >> 5 & 255 for n in range(2900))
@@ -42,20 +42,27 @@ CASES = {  # its packets, and what the judge is to say, if anything
     "a fragment was lost inside": (inside[:1], "fragments that are no datagram"),
 }
 
+def judge(file):
+    """Status and output of judge.py, run in this process: scapy is slow to load."""
+    program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "judge.py")
+    said, sys.argv = io.StringIO(), [program, "gre-bare", file, OURS, THEIRS, "64"]
+    try:
+        with contextlib.redirect_stdout(said):
+            runpy.run_path(program)
+    except SystemExit as end:
+        return int(end.code), said.getvalue()
+    finally:
+        conf.layers.unfilter()
+    return None, said.getvalue()
+
+
 failed = 0
 with tempfile.TemporaryDirectory() as work:
-    judges = {}
-    for n, (name, (packets, _)) in enumerate(CASES.items()):
+    for n, (name, (packets, want)) in enumerate(CASES.items()):
         file = os.path.join(work, f"{n}.pcap")
         wrpcap(file, packets)
-        judge = os.path.join(os.path.dirname(os.path.abspath(__file__)), "judge.py")
-        judges[name] = subprocess.Popen(
-            [sys.executable, judge, "gre-bare", file, OURS, THEIRS, "64"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    for name, judge in judges.items():
-        said, want = judge.communicate()[0], CASES[name][1]
-        right = judge.returncode == 0 if want is None else judge.returncode == 1 and want in said
-        if not right:
+        status, said = judge(file)
+        if not (status == 0 if want is None else status == 1 and want in said):
             failed += 1
-            print(f"{name}: status {judge.returncode}, not {want or 'right'}:\n{said}")
+            print(f"{name}: status {status}, not {want or 'right'}:\n{said}")
 sys.exit(failed)

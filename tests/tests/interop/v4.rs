@@ -48,8 +48,8 @@ fn tos_and_congestion(e: &mut Ends) {
 fn udp_and_tcp(e: &mut Ends) {
     e.flow("udp", 500);
     e.flow_back("udp", 500);
-    e.flow("tcp", 2000);
-    e.flow_back("tcp", 2000);
+    e.flow("tcp", 1000);
+    e.flow_back("tcp", 1000);
 }
 
 /// RFC 2003 5.1, RFC 1191: what is too big for the path between the ends, and for the one

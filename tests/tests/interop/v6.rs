@@ -55,8 +55,8 @@ fn udp_and_tcp(e: &mut Ends) {
     configured_mtu(e);
     e.flow("udp", 500);
     e.flow_back("udp", 500);
-    e.flow("tcp", 2000);
-    e.flow_back("tcp", 2000);
+    e.flow("tcp", 1000);
+    e.flow_back("tcp", 1000);
 }
 
 /// RFC 4213 3.2.2: what is too big for the path between the ends.

@@ -62,11 +62,29 @@ impl<'a> Both<'a> {
         });
     }
 
-    /// Both have moved alike, and by so much or more: of what is sent again, or asks for an
-    /// address, nobody knows how many there are.
+    /// Both have moved alike, and by so much or more: of what is sent again nobody knows how
+    /// many there are.
     #[track_caller]
     pub fn alike(&self, linux: &str, ours: &str, least: u64) {
         self.agree(linux, ours, |l, o| l == o && l >= least);
+    }
+
+    /// At least so many frames each way, and since there is the link as many on either side of
+    /// it. (Not since we began: ARP may have been about to send one then.)
+    #[track_caller]
+    pub fn frames(&self, least: u64) {
+        for (theirs, of) in [("link tx", "link in"), ("link rx", "link out")] {
+            let end = Instant::now() + PATIENCE;
+            loop {
+                let (l, o) = (linux(self.side)[theirs], ours(self.host)[of]);
+                if l == o && self.ours(of) >= least {
+                    break;
+                }
+                let why = format!("Linux's {theirs} is {l}, our {of} {o}, of it {least} new");
+                assert!(Instant::now() < end, "{why}");
+                std::thread::yield_now();
+            }
+        }
     }
 
     #[track_caller]

@@ -5,8 +5,8 @@
 #
 #   bash examples/mobile-ip-taps.sh
 #
-#   this machine 10.1.0.9 ── [br-home] ── ha0 = mipagent agent    10.1.0.1   home agent
-#                                │  └──── fa0 = mipagent agent    10.1.0.2 ┐ foreign agent
+#   this machine 10.1.0.9 ── [br-home] ── ha0 = mipagent home     10.1.0.1
+#                                │  └──── fa0 = mipagent foreign  10.1.0.2 ┐
 #             mn0 ─ ─ ─ ─ ─ ─ ─ ─┘        fa1 ═══ [br-cell]       10.3.0.1 ┘
 #             mipagent mobile 10.1.0.71     └ ─ ─ ─ mn0
 #
@@ -109,8 +109,8 @@ start() { # start NAME ROLE
         --seconds 120 >"$work/$1.log" 2>&1 &
     pids+=("$!")
 }
-start ha agent
-start fa agent
+start ha home
+start fa foreign
 start mn mobile
 
 # until WORDS FILE: the status or log has them, within half a minute.

@@ -58,7 +58,11 @@ pub enum What {
         #[arg(long)]
         json: bool,
     },
-    /// Be a home agent, a foreign agent or both, as the configuration says
+    /// Be the home agent that the configuration tells
+    Home(Daemon),
+    /// Be the foreign agent that the configuration tells
+    Foreign(Daemon),
+    /// Be both, or a router that advertises itself, as the configuration says
     Agent(Daemon),
     /// Be a mobile node
     Mobile(Daemon),
@@ -148,8 +152,10 @@ fn run(what: &What) -> Done {
             let mut out = std::io::stdout().lock();
             demo::run(&mut demo::Print::new(&mut out, *json))
         }
-        What::Agent(d) => daemon::run(false, &d.into()),
-        What::Mobile(d) => daemon::run(true, &d.into()),
+        What::Home(d) => daemon::run(daemon::As::Home, &d.into()),
+        What::Foreign(d) => daemon::run(daemon::As::Foreign, &d.into()),
+        What::Agent(d) => daemon::run(daemon::As::Agent, &d.into()),
+        What::Mobile(d) => daemon::run(daemon::As::Mobile, &d.into()),
         What::Stat { file, json } => {
             daemon::stat(file, *json).and_then(|text| print(text.as_bytes()))
         }

@@ -1,4 +1,4 @@
-//! `mipagent agent` and `mipagent mobile`: a daemon on an emulated host whose links are
+//! `mipagent home`, `foreign`, `agent` and `mobile`: a daemon on an emulated host whose links are
 //! TAP and TUN devices of this machine.
 //!
 //! ```text
@@ -50,6 +50,19 @@ pub struct Options {
     pub json: bool,
 }
 
+/// What a daemon is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum As {
+    /// What its configuration makes of it: home agent, foreign agent, both, or a router.
+    Agent,
+    /// The home agent alone.
+    Home,
+    /// The foreign agent alone.
+    Foreign,
+    /// A mobile node.
+    Mobile,
+}
+
 enum Role<'a> {
     Agent(Box<Agent<'a>>),
     Mobile(Box<MobileNode<'a>>),
@@ -93,10 +106,11 @@ fn time_of_day() -> Duration {
 /// # Errors
 /// Usage: the configuration is wrong, or of another role. HostForbids: a file can't be read,
 /// this machine gives no TAP device. Failed: what the emulated host refuses.
-pub fn run(mobile: bool, o: &Options) -> Done {
+pub fn run(what: As, o: &Options) -> Done {
     let text = std::fs::read_to_string(&o.conf).map_err(|e| Fail::io(o.conf.display(), &e))?;
     let conf = world::read(&o.conf.display().to_string(), &text)?;
-    right_role(mobile, &conf, &o.conf)?;
+    let conf = part_of(what, conf, &o.conf)?;
+    let mobile = what == As::Mobile;
     let look = Look {
         quiet: true,
         ..Look::PLAIN
@@ -115,16 +129,31 @@ pub fn run(mobile: bool, o: &Options) -> Done {
     done
 }
 
-fn right_role(mobile: bool, conf: &Conf, file: &Path) -> Done {
-    let (want, other) = match mobile {
-        true => ("[Node]", "mipagent agent"),
-        false => ("[Advertisements]", "mipagent mobile"),
+/// The part of a configuration that is meant; it has to be there.
+fn part_of(what: As, mut conf: Conf, file: &Path) -> Result<Conf, Fail> {
+    let (there, want) = match what {
+        As::Agent => (!conf.advertise.is_empty(), "[Advertisements IF]"),
+        As::Home => (
+            conf.home.is_some(),
+            "[Advertisements IF] with HomeAgent = yes",
+        ),
+        As::Foreign => (
+            conf.foreign.is_some(),
+            "[Advertisements IF] with ForeignAgent = yes",
+        ),
+        As::Mobile => (conf.mobile.is_some(), "[Node]"),
     };
-    if mobile == conf.mobile.is_some() {
-        return Ok(());
+    if !there {
+        let cause = format!("{}: there is no section {want}", file.display());
+        return Err(Fail::new(Kind::Usage, cause).mend("add it, or start another role"));
     }
-    let cause = format!("{}: there is no section {want}", file.display());
-    Err(Fail::new(Kind::Usage, cause).mend(format!("add it, or start `{other}`")))
+    let (home, foreign) = (what != As::Foreign, what != As::Home);
+    conf.home = conf.home.filter(|_| home);
+    conf.foreign = conf.foreign.filter(|_| foreign);
+    for a in &mut conf.advertise {
+        (a.home, a.foreign) = (a.home && home, a.foreign && foreign);
+    }
+    Ok(conf)
 }
 
 fn serve(p: &Process, mobile: bool, conf: Conf, o: &Options, stop: &AtomicBool) -> Done {

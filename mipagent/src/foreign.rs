@@ -410,11 +410,12 @@ impl<'a> ForeignAgent<'a> {
             until,
         };
         let before = self.visitors.get(&r.home).cloned();
-        let same = |b: &Visitor| (b.mac, b.link) == (v.mac, v.link);
-        if flags & D == 0 && !before.as_ref().is_some_and(same) {
-            if let Some(b) = &before {
-                self.forget(b);
-            }
+        let same = |b: &Visitor| (b.mac, b.link, b.flags & D) == (v.mac, v.link, v.flags & D);
+        let changed = !before.as_ref().is_some_and(same);
+        if let Some(b) = before.as_ref().filter(|_| changed) {
+            self.forget(b);
+        }
+        if flags & D == 0 && changed {
             let own = self.links.get(v.link).map_or(ALONE, |l| l.addr);
             // First the route: the ARP entry goes to the link that the address is on.
             match plumb::route_add(self.sys, v.home, HOST, own, 0) {

@@ -122,7 +122,23 @@ impl<'a> HomeAgent<'a> {
                 },
             )
         };
-        let mobiles = conf.nodes.iter().map(mobile).collect();
+        let mut mobiles: HashMap<Ipv4Addr, Mobile> = conf.nodes.iter().map(mobile).collect();
+        // Bindings are vtunl's: those of an agent that has ended are still there.
+        let vt = Client::new(sys, ctl);
+        let open = vt.decap_targets()?;
+        for t in vt.targets()? {
+            let Some(m) = mobiles.get_mut(&t.addr) else {
+                continue;
+            };
+            m.away = true;
+            let reversed = open
+                .targets
+                .iter()
+                .any(|d| d.0 == t.addr && d.2 == DECAP_IF_SRC);
+            let source = |c: &Ipv4Addr| open.sources.iter().any(|s| s.0 == *c);
+            let exits = t.exits.iter().map(|e| e.0);
+            m.reverse = exits.filter(|c| reversed && source(c)).collect();
+        }
         Ok(HomeAgent {
             sys,
             ctl,
@@ -236,7 +252,7 @@ impl<'a> HomeAgent<'a> {
                 self.counters.violations += 1;
                 return Err(code::FOREIGN_AUTHENTICATION);
             }
-        } else if self.conf.peers_only && from.addr == r.care_of && r.flags & D == 0 {
+        } else if self.conf.peers_only && by_agent(r, from.addr) {
             // HA-FAauth = yes: an agent that we share nothing with
             return Err(code::FOREIGN_AUTHENTICATION);
         }
@@ -438,6 +454,12 @@ impl<'a> HomeAgent<'a> {
         all.sort_by_key(|b| (b.home, b.care_of));
         Ok(all)
     }
+}
+
+/// Did a foreign agent send the request on? Nodes write from their home address or, with an
+/// address of their own, from that (3.6.1.1).
+fn by_agent(r: &Request, from: Ipv4Addr) -> bool {
+    from != r.home && (r.flags & D == 0 || from != r.care_of)
 }
 
 fn gone(e: Errno) -> Result<(), Errno> {

@@ -11,7 +11,7 @@
 //!       └─ advertisements (advert.rs): who is here, have I moved? (detect.rs)
 //! ```
 //!
-//! `conf.rs` reads mipagent.conf, `agent.rs` and `mobile.rs` are the daemons, `status.rs`
+//! `conf_file.rs` reads mipagent.conf, `agent.rs` and `mobile.rs` are the daemons, `status.rs`
 //! is what mipagentstat prints, `demo.rs` a small internet in memory.
 //!
 //! Spec: RFC 5944, RFC 1256 (advertisements), RFC 3024 (reverse tunnels); mipagent(1M),
@@ -30,6 +30,7 @@ pub mod auth;
 pub mod cli;
 pub mod code;
 pub mod conf;
+pub mod conf_file;
 pub mod daemon;
 pub mod demo;
 pub mod detect;

@@ -102,6 +102,8 @@ pub struct MobileNode<'a> {
     offers: u8,
     asked: Option<Asked>,
     held: Option<Held>,
+    /// A binding may exist: one has been asked for since it was last at home.
+    away: bool,
     /// When to ask again after a refusal.
     again: Option<Duration>,
     solicit: Option<(Duration, Duration)>,
@@ -137,6 +139,7 @@ impl<'a> MobileNode<'a> {
             offers: 0,
             asked: None,
             held: None,
+            away: false,
             again: None,
             solicit: Some((now, FIRST)),
             solicited: 0,
@@ -302,7 +305,7 @@ impl<'a> MobileNode<'a> {
     fn register(&mut self, now: Duration) -> Result<(), Errno> {
         let (care_of, mut flags) = match self.place {
             Place::Unknown => return Ok(()),
-            Place::Home if self.held.is_none() && self.handovers == 0 => {
+            Place::Home if !self.away => {
                 self.asked = None;
                 return Ok(());
             }
@@ -339,6 +342,7 @@ impl<'a> MobileNode<'a> {
             id: 0,
         };
         let to = self.by.map_or(agent, |b| b.0);
+        self.away |= lifetime > 0;
         self.asked = Some(Asked {
             request,
             to,
@@ -460,7 +464,7 @@ impl<'a> MobileNode<'a> {
         let granted = reply.lifetime.min(a.request.lifetime);
         if granted == 0 {
             self.held = None;
-            self.handovers = 0;
+            self.away = self.place != Place::Home;
             log.add("mobile", self.conf.home, "deregistered");
             return Ok(());
         }

@@ -95,14 +95,16 @@ impl<'a> Roaming<'a> {
             agent: ANY,
         };
         plumb::nd_set(sys, "ip_forwarding", "0")?;
+        // A broadcast of the home network comes by ip0, not by the interface that has it; as
+        // nothing is forwarded this means no more than that it is heard.
+        plumb::nd_set(sys, "ip_forward_directed_broadcasts", "1")?;
         // The link first: a tunnel may share its address, a link may not.
         plumb::set_address(sys, &m.interface, m.home)?;
         plumb::set_netmask(sys, &m.interface, mask(m.prefix))?;
         plumb::up(sys, &m.interface)?;
         r.plumb_tunnel(m.home)?;
         // 4.3: to our address, and what is broadcast at home.
-        let net = Ipv4Addr::from_bits(m.home.to_bits() | !mask(m.prefix).to_bits());
-        for to in [m.home, HOST, net] {
+        for to in [m.home, HOST, r.broadcast()] {
             Client::new(sys, ctl).decap_add(to, ANY, DECAP_IF_DST)?;
         }
         Ok(r)
@@ -132,6 +134,11 @@ impl<'a> Roaming<'a> {
         }
         self.tunnel = Some(tunnel::plumb(self.sys, IPIP, from, self.home, DUMMY)?);
         Ok(())
+    }
+
+    /// The broadcast address of the home network.
+    fn broadcast(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.home.to_bits() | !mask(self.prefix).to_bits())
     }
 
     fn arp(&self, on: bool) -> Result<(), Errno> {
@@ -194,6 +201,7 @@ impl<'a> Roaming<'a> {
                 self.arp(false)?;
                 plumb::set_netmask(sys, &le, HOST)?;
                 plumb::set_address(sys, &le, self.home)?;
+                plumb::set_broadcast(sys, &le, self.broadcast())?; // 4.3: heard from afar
                 plumb::up(sys, &le)?;
                 route(agent, HOST, self.home, 0)?;
                 plumb::arp_set(sys, agent, Some(mac), true, false)?;

@@ -120,6 +120,22 @@ fn who_is_not_who_he_says_is_denied() {
 }
 
 #[test]
+fn agents_without_a_key_are_denied_if_all_have_to_have_one() {
+    // mipagent.conf(4) HA-FAauth; RFC 5944 3.4 (132)
+    let (_k, p) = host(AGENT);
+    let mut conf = home_conf();
+    conf.peers_only = true;
+    let mut h = HomeAgent::new(&p, conf).expect("an agent");
+    let code = code_of(&mut h, request(1));
+    assert_eq!(code, code::FOREIGN_AUTHENTICATION);
+    let own = Request {
+        flags: D, // from its own address, which is FA's here
+        ..request(2)
+    };
+    assert_eq!(code_of(&mut h, own), code::ACCEPTED);
+}
+
+#[test]
 fn a_replay_is_denied_and_told_the_time() {
     // RFC 5944 5.7.1, code 133
     let (_k, p) = host(AGENT);

@@ -319,11 +319,13 @@ fn broadcasts_of_the_home_network_reach_who_asked_for_them() {
         let of_mn1 = bound.and_then(|b| b.first().map(|b| b.flags.clone()));
         assert_eq!(of_mn1.as_deref(), Some(flags));
         hh.send((Ipv4Addr::BROADCAST, 9)).expect("sent");
+        hh.send(([10, 1, 0, 255].into(), 9)).expect("sent");
         pass(&mut d, &mut w, STEP);
         mn1.receive().expect("received");
         mn2.receive().expect("received");
     }
-    assert_eq!(mn1.came, [0, 1, 2], "{}", log(&d));
+    // With an address of its own the node's IP does not know its home network's broadcast.
+    assert_eq!(mn1.came, [0, 1, 2, 3, 4], "{}", log(&d));
     assert!(mn2.came.is_empty(), "it did not ask");
 }
 
@@ -500,4 +502,160 @@ fn a_home_agent_that_is_not_known_is_found() {
     pass(&mut d, &mut w, S(4));
     assert!(told(&d, "mn2", "unknown home agent"), "{}", log(&d));
     assert!(d.mobiles["mn2"].is_settled(), "{}", log(&d));
+}
+
+#[test]
+fn simultaneous_bindings_lose_nothing_on_the_way_back() {
+    // RFC 5944 3.3 (S), 4.2.3: a copy goes to each care-of address
+    let (mut w, p) = world();
+    let edit = |host: &str, conf: &str| match host {
+        "mn1" => conf.replace("Lifetime = 300", "Flags = S"),
+        _ => conf.to_owned(),
+    };
+    let mut d = daemons(&mut w, &p, edit);
+    let mut cn = Numbers::new(&p["cn"], CN, 9).expect("a port");
+    let mut mn1 = Numbers::new(&p["mn1"], MN1, 9).expect("a port");
+    let go = |d: &mut Daemons<'_>, w: &mut World, wire: &str, time| {
+        w.run(&format!("on mn1 move le0 to {wire}")).expect("moved");
+        pass(d, w, time);
+    };
+    go(&mut d, &mut w, "cell1", S(2));
+    go(&mut d, &mut w, "cell2", S(2));
+    let bound = d.agents["ha"]
+        .home()
+        .map_or(0, |h| h.bindings().expect("bindings").len());
+    assert_eq!(bound, 2, "{}", log(&d));
+    cn.send((MN1, 9)).expect("sent");
+    pass(&mut d, &mut w, STEP);
+    // Back again, and before any advertisement was heard.
+    go(&mut d, &mut w, "cell1", STEP);
+    cn.send((MN1, 9)).expect("sent");
+    pass(&mut d, &mut w, STEP);
+    mn1.receive().expect("received");
+    assert_eq!(mn1.came, [0, 1]);
+    go(&mut d, &mut w, "home", S(3));
+    let bound = d.agents["ha"]
+        .home()
+        .map_or(9, |h| h.bindings().expect("bindings").len());
+    assert_eq!(bound, 0, "at home all go: {}", log(&d));
+}
+
+#[test]
+fn a_foreign_agent_that_wants_to_know_its_visitors() {
+    // RFC 5944 3.5.3 (mobile-foreign authentication), 67; 3.6.1.1
+    let (mut w, p) = world();
+    let edit = |host: &str, conf: &str| match host {
+        "fa1" => format!(
+            "{conf}\n[GlobalSecurityParameters]\nMN-FAauth = yes\n[SPI 400]\nKey = abcd\n\
+             [Address 10.1.0.71]\nType = node\nSPI = 400\n"
+        ),
+        "mn1" => {
+            format!("{conf}\n[SPI 400]\nKey = abcd\n[Address 10.3.0.1]\nType = agent\nSPI = 400\n")
+        }
+        _ => conf.to_owned(),
+    };
+    let mut d = daemons(&mut w, &p, edit);
+    pass(&mut d, &mut w, S(2)); // mn2 learns of its home agent
+    w.run("on mn1 move le0 to cell1; on mn2 move le0 to cell1")
+        .expect("moved");
+    pass(&mut d, &mut w, S(4));
+    assert!(d.mobiles["mn1"].is_settled(), "{}", log(&d));
+    let m = &d.mobiles["mn2"];
+    assert_eq!(
+        m.last_code(),
+        Some(code::FA_MN_AUTHENTICATION),
+        "{}",
+        log(&d)
+    );
+    assert_eq!(m.state_text(), "refused");
+}
+
+#[test]
+fn an_agent_that_insists_is_on_the_way_of_an_own_address_too() {
+    // RFC 5944 2.1.1 and 3.1 (R), 3.7.2.2: relayed, but no visitor's route
+    let (mut w, p) = world();
+    let edit = |host: &str, conf: &str| match host {
+        "fa1" => conf.replace("Minimal = yes", "RegistrationRequired = yes"),
+        "mn1" => format!("{conf}\n[CareOf 10.3.0.71/24]\nRouter = 10.3.0.1\n"),
+        "ha" => conf.replace("[General]", "[General]\n"),
+        _ => conf.to_owned(),
+    };
+    let mut d = daemons(&mut w, &p, edit);
+    w.run("on ha route add 10.3.0.0/24 192.168.0.2 1; on mn1 move le0 to cell1")
+        .expect("moved");
+    pass(&mut d, &mut w, S(4));
+    let m = &d.mobiles["mn1"];
+    assert!(
+        m.is_settled() && m.care_of() == Some([10, 3, 0, 71].into()),
+        "{}",
+        log(&d)
+    );
+    // 300 s were too long for the agent: 69, then its 200.
+    assert!(
+        told(&d, "fa1", "(69)") && told(&d, "fa1", "visits for 200 s"),
+        "{}",
+        log(&d)
+    );
+    let mut cn = Numbers::new(&p["cn"], CN, 9).expect("a port");
+    let mut mn1 = Numbers::new(&p["mn1"], MN1, 9).expect("a port");
+    cn.send((MN1, 9)).expect("sent");
+    pass(&mut d, &mut w, STEP);
+    mn1.receive().expect("received");
+    assert_eq!(mn1.came, [0]);
+}
+
+#[test]
+fn a_router_that_is_both_agents_and_one_that_starts_again() {
+    // RFC 5944 1.5: an agent may be both. The bindings are vtunl's and outlive the daemon.
+    let (mut w, p) = world();
+    let edit = |host: &str, conf: &str| match host {
+        "ha" => conf.replace("ForeignAgent = no", "ForeignAgent = yes"),
+        _ => conf.to_owned(),
+    };
+    let mut d = daemons(&mut w, &p, edit);
+    pass(&mut d, &mut w, S(3));
+    assert!(
+        d.mobiles.values().all(|m| m.place() == Place::Home),
+        "{}",
+        log(&d)
+    );
+    w.run("on mn1 move le0 to cell1; on mn2 move le0 to campus")
+        .expect("moved");
+    pass(&mut d, &mut w, S(4));
+    assert!(d.mobiles.values().all(|m| m.is_settled()), "{}", log(&d));
+    d.agents.remove("ha");
+    d.start("ha", &p["ha"], HA, w.now()).expect("again");
+    w.run("on mn1 move le0 to home; on mn2 move le0 to home")
+        .expect("moved");
+    pass(&mut d, &mut w, S(4));
+    let all = plumb::routes(&p["ha"]).expect("routes");
+    assert!(all.iter().all(|r| r.dst != MN1 && r.dst != MN2), "{all:?}");
+    assert!(d.mobiles.values().all(|m| m.is_settled()), "{}", log(&d));
+}
+
+#[test]
+fn a_lost_reply_is_made_good_and_a_node_that_never_heard_of_one_says_bye() {
+    // RFC 5944 3.6.3 (retransmission), 3.6.1 (at home)
+    let (mut w, p) = world();
+    let mut d = daemons(&mut w, &p, as_it_is);
+    w.run("on mn1 move le0 to cell1").expect("moved");
+    // The way back from the home agent is cut: replies are lost, requests are not.
+    w.run("on ha route add 192.168.0.2/32 192.168.0.99 1; on ha arp -s 192.168.0.99 8:0:20:9:9:9")
+        .expect("cut");
+    pass(&mut d, &mut w, S(4));
+    assert!(told(&d, "ha", "bound to 192.168.0.2") && !told(&d, "mn1", "registered"));
+    w.run("on mn1 move le0 to home").expect("moved");
+    pass(&mut d, &mut w, S(4));
+    assert!(
+        told(&d, "ha", "deregistered") && d.mobiles["mn1"].is_settled(),
+        "{}",
+        log(&d)
+    );
+    w.run("on mn1 move le0 to cell1").expect("moved");
+    pass(&mut d, &mut w, S(4));
+    w.run("on ha route delete 192.168.0.2/32 192.168.0.99")
+        .expect("mended");
+    pass(&mut d, &mut w, S(5));
+    assert!(d.mobiles["mn1"].is_settled(), "{}", log(&d));
+    assert_eq!(d.mobiles["mn1"].care_of(), Some(FA1));
 }

@@ -66,6 +66,12 @@ fn statuses_and_messages_of_the_program() {
     expect(&["check", &agent], 0, "");
     expect(&["check", "/nowhere.conf"], 3, "No such file");
     expect(&["mobile", "-c", &agent, "-s", &vt], 2, "no section [Node]");
+    expect(
+        &["foreign", "-c", &agent, "-s", &vt],
+        2,
+        "ForeignAgent = yes",
+    );
+    expect(&["home", "-c", &agent, "-s", &vt], 1, "plumbed and up");
     expect(&["agent", "-c", &agent, "-s", &vt], 1, "plumbed and up");
     expect(
         &["agent", "-c", &agent, "-s", "/nowhere.vt"],

@@ -49,8 +49,8 @@ impl Neighbour {
 /// Where the node should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// At home: the home agent is on this link.
-    Home,
+    /// At home: this home agent is on the link.
+    Home(Ipv4Addr),
     /// With a foreign agent: address, link address, care-of address, longest lifetime.
     Visit {
         /// The agent.
@@ -108,11 +108,6 @@ impl Detector {
         self.known.values().map(Neighbour::until).min()
     }
 
-    /// Who is heard.
-    pub fn neighbours(&self) -> impl Iterator<Item = &Neighbour> {
-        self.known.values()
-    }
-
     /// 2.4.2.2: is `n` on another network than the current agent, as prefixes tell?
     fn elsewhere(&self, n: &Neighbour) -> bool {
         let current = self.current.and_then(|c| self.known.get(&c));
@@ -154,8 +149,9 @@ impl Detector {
             let elsewhere = |n: &Neighbour| !n.said.networks().iter().any(|x| at_home.contains(x));
             let left = |n: &Neighbour| n.since > h.heard && elsewhere(n);
             if !self.known.values().any(left) {
-                self.current = Some(h.addr);
-                return Choice::Home;
+                let agent = h.addr;
+                self.current = Some(agent);
+                return Choice::Home(agent);
             }
         }
         let usable = |n: &&Neighbour| {
@@ -163,16 +159,22 @@ impl Detector {
             !is_home(n) && (foreign || own_on(n, own).is_some())
         };
         let current = self.current.and_then(|c| self.known.get(&c));
-        let best = self.known.values().filter(usable).max_by(fresh);
-        let pick = match (current.filter(|c| usable(c)), best) {
-            // Heard since we are here, elsewhere: we have moved; or it has fallen silent.
-            (Some(c), Some(b)) if b.addr != c.addr => {
-                let moved = self.elsewhere(b) && (b.since > c.heard || self.silent(now));
-                if moved { b } else { c }
+        let current = current.filter(usable);
+        let pick = match current {
+            None => self.known.values().filter(usable).max_by(fresh),
+            Some(c) => {
+                // Heard only since we are here, or once the current one has fallen silent.
+                let silent = self.silent(now);
+                let later = |n: &&Neighbour| n.since > c.heard || silent && n.heard > c.heard;
+                let other = self.known.values().filter(usable).filter(later);
+                other
+                    .filter(|n| self.elsewhere(n))
+                    .max_by(fresh)
+                    .or(Some(c))
             }
-            (Some(c), _) => c,
-            (None, Some(b)) => b,
-            (None, None) => return Choice::Nowhere,
+        };
+        let Some(pick) = pick else {
+            return Choice::Nowhere;
         };
         let choice = self.at(pick, own);
         self.current = Some(pick.addr);
@@ -242,7 +244,7 @@ mod tests {
     /// The network of the agent chosen, 1 at home, 0 nowhere.
     fn net(d: &mut Detector, at: u64) -> u8 {
         match d.choose(HOME, (HOME, 24), &[], S(at)) {
-            Choice::Home => 1,
+            Choice::Home(agent) => agent.octets()[1],
             Choice::Visit { agent, .. } => agent.octets()[1],
             Choice::Own(c, _) => c.addr.octets()[1],
             Choice::Nowhere => 0,
@@ -264,10 +266,20 @@ mod tests {
         hear(&mut d, 4, flag::F, 1, 4);
         assert_eq!(net(&mut d, 4), 4);
         hear(&mut d, 3, flag::F, 2, 6);
-        assert_eq!(net(&mut d, 6), 3, "silent for more than half its lifetime");
-        assert_eq!(net(&mut d, 9), 0, "nobody is left");
-        hear(&mut d, 5, flag::F | flag::B, 0, 10);
-        assert_eq!(net(&mut d, 10), 0, "busy");
+        assert_eq!(net(&mut d, 6), 3, "nothing else is left");
+        hear(&mut d, 4, flag::F, 2, 7);
+        assert_eq!(net(&mut d, 7), 4);
+        hear(&mut d, 3, flag::F, 3, 8);
+        assert_eq!(net(&mut d, 8), 4);
+        hear(&mut d, 3, flag::F, 4, 9);
+        assert_eq!(
+            net(&mut d, 9),
+            3,
+            "back: the other is silent for half its lifetime"
+        );
+        assert_eq!(net(&mut d, 12), 0, "nobody is left");
+        hear(&mut d, 5, flag::F | flag::B, 0, 13);
+        assert_eq!(net(&mut d, 13), 0, "busy");
     }
 
     #[test]

@@ -259,7 +259,7 @@ impl<'a> MobileNode<'a> {
         let choice = self
             .detector
             .choose(self.agent, net, &self.conf.care_of, now);
-        let (place, at, by, most, offers) = match choice {
+        let (place, at, by, most, offers) = match choice.clone() {
             Choice::Nowhere => {
                 if self.solicit.is_none() {
                     log.add("mobile", self.conf.home, "no agent is heard");
@@ -269,7 +269,7 @@ impl<'a> MobileNode<'a> {
                 }
                 return Ok(false);
             }
-            Choice::Home => (Place::Home, At::Home, None, u16::MAX, 0),
+            Choice::Home(_) => (Place::Home, At::Home, None, u16::MAX, 0),
             Choice::Visit {
                 agent,
                 mac,
@@ -285,15 +285,21 @@ impl<'a> MobileNode<'a> {
         };
         self.solicit = None;
         if place == self.place {
+            if by != self.by {
+                // The same agent, with another link address.
+                self.roaming.go(at)?;
+                self.by = by;
+            }
             return Ok(false);
         }
         log.add("mobile", self.conf.home, format!("is at: {place}"));
         self.roaming.go(at)?;
-        if place == Place::Home && self.agent.is_unspecified() {
+        if let Choice::Home(agent) = choice
+            && self.agent.is_unspecified()
+        {
             // Found by its advertisement, so it need not be asked for.
-            let agents = self.detector.neighbours().map(|n| n.addr);
-            self.agent = agents.min().unwrap_or(self.agent);
-            self.roaming.trust(self.agent)?;
+            self.agent = agent;
+            self.roaming.trust(agent)?;
         }
         (self.place, self.by, self.most, self.offers) = (place, by, most, offers);
         self.again = None;

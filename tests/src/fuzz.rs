@@ -104,6 +104,7 @@ impl Host {
         };
         k.add_drv_with::<Dlpi>("le", Links::new(Box::new(make)))
             .expect("a name");
+        dlpi::register_llc1(&k, "le").expect("a name");
         let p = k.process(Cred::ROOT);
         Host { k, p, feed }
     }
@@ -332,7 +333,14 @@ pub fn dlpi_prims(data: &[u8]) {
         }
     };
     messages(&h, fd, data);
-    h.frame(0x0800, &data[..data.len().min(1500)]);
+    let body = &data[..data.len().min(1500)];
+    h.frame(0x0800, body);
+    // IEEE 802.2, to a stream that has XID and TEST answered, and the station itself.
+    let llc = dlpi::client::Client::open(&h.p, "/dev/llc1", Some(0)).expect("attached");
+    let lsap = body.first().map_or(0x42, |b| b & 0xfe);
+    llc.bind_llc(lsap, 3).expect("bound");
+    h.frame(body.len() as u16, body);
+    drop(llc);
     h.end();
 }
 

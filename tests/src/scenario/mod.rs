@@ -39,6 +39,7 @@
 //!   %dlget [@n] -> DL_TEST_IND flag=1 dest=b:0x42 src=a:0x4 "data"    what has come: link.rs
 //!   %dlinfo [@n] -> max_sdu=1500 ..        DL_INFO_ACK
 //!   %dlstate [@n] -> DL_IDLE               what DL_INFO_ACK says of the state
+//!   %kstat le:0:le0:ipackets -> 7         a statistic by its four names; or `nothing`
 //!   %net %ifconfig %route %ndd %in %out ..     a host with IP and its links: ip.rs, arp.rs
 //!   %tunnel %hear %vt %bounce %notice ..       vtunl: tunnel.rs, what is inside: inside.rs
 //!   %advance 15s   %took 15s               time passes; the last call took so long
@@ -73,6 +74,30 @@ use streams::{
 
 use crate::probe::{self, Place, Side, show_time};
 use text::{Case, Step, Tok, show};
+
+/// `%kstat`: a statistic; `class` is that of the kstat (kstat(1M) shows it as one).
+fn kstat(k: &Kernel, args: &[Tok]) -> Result<Vec<Tok>, Wrong> {
+    let [Tok::Word(path)] = args else {
+        return Err("%kstat module:instance:name:statistic".into());
+    };
+    let parts: Vec<&str> = path.split(':').collect();
+    let [module, instance, name, statistic] = parts[..] else {
+        return Err(format!("{path} has not four parts"));
+    };
+    let instance = instance.parse().map_err(|_| format!("{path}: instance"))?;
+    let all = k.kstats();
+    let Some(found) = all.find(module, instance, name) else {
+        return Ok(vec![Tok::word("nothing")]);
+    };
+    Ok(vec![match (statistic, found.get(statistic)) {
+        ("class", _) => Tok::word(found.class),
+        (_, Some(v)) => match v.number() {
+            Some(n) => Tok::Num(n as i64),
+            None => Tok::word(v.to_string()),
+        },
+        (_, None) => return Err(format!("{path}: no such statistic")),
+    }])
+}
 
 /// What a step gave: words, or an error.
 type Outcome = Result<Vec<Tok>, Errno>;
@@ -470,6 +495,7 @@ impl Machine {
             "ire" => ip::ire(&*self.process("init")?, args)?,
             "ndd" => ip::ndd(&*self.process(&self.proc)?, args)?,
             "mib" => ip::mib(&*self.process("init")?, args)?,
+            "kstat" => Ok(kstat(&self.kernel, args)?),
             "drops" => ip::drops(&self.kernel, args)?,
             "in" => {
                 self.wires.arrive(args)?;

@@ -247,6 +247,29 @@ fn set_option<T: Copy>(fd: &OwnedFd, option: c_int, value: &T) -> io::Result<()>
     Ok(())
 }
 
+/// PACKET_STATISTICS: frames that a packet socket had no room for since the last time it was
+/// asked.
+pub fn packet_drops(fd: &OwnedFd) -> io::Result<u32> {
+    let mut stats = libc::tpacket_stats {
+        tp_packets: 0,
+        tp_drops: 0,
+    };
+    let mut len = size_of::<libc::tpacket_stats>() as libc::socklen_t;
+    let at = std::ptr::from_mut(&mut stats).cast();
+    // SAFETY: the kernel writes at most `len` bytes to `at`, which are those of `stats`, two
+    // integers, and to `len`; both live during the call.
+    check(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            at,
+            &mut len,
+        )
+    })?;
+    Ok(stats.tp_drops)
+}
+
 /// Adds or drops what a packet socket receives: a group, or everything (`None`).
 pub fn packet_membership(
     fd: &OwnedFd,

@@ -239,6 +239,33 @@ fn what_the_host_makes_of_an_interface_is_told() {
     }
 }
 
+#[test]
+fn a_packet_socket_that_nobody_reads_counts_what_it_loses() {
+    if !inside("a_packet_socket_that_nobody_reads_counts_what_it_loses") {
+        return;
+    }
+    ip("link add v0 type veth peer name v1");
+    ip("link set v0 up");
+    ip("link set v1 up");
+    let (mut a, b) = (
+        Packet::open("v0").expect("a socket"),
+        Packet::open("v1").expect("a socket"),
+    );
+    assert_eq!(b.lost(), 0);
+    let mut frame = vec![0xff; 1400];
+    frame[6..14].copy_from_slice(&[2, 0, 0, 0, 0, 1, 0x88, 0xb5]);
+    // Until its buffer is full, and so much more that it must lose some.
+    for _ in 0..100_000 {
+        let _ = a.send(&frame); // the interface's queue may be full for a moment
+        if b.lost() > 10 {
+            break;
+        }
+    }
+    let lost = b.lost();
+    assert!(lost > 10, "{lost}");
+    assert!(b.lost() >= lost, "it is a sum");
+}
+
 /// The parent makes the interface and hands the descriptor over by its number; the child,
 /// which is this test again, does not open /dev/net/tun.
 #[test]

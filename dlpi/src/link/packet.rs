@@ -15,6 +15,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Event, Link, Medium, Watched};
 use crate::addr::Mac;
@@ -31,6 +32,8 @@ pub struct Packet {
     promiscuous: bool,
     /// The address is not the interface's: the host would filter it out.
     foreign: bool,
+    /// Frames that the socket had no room for.
+    lost: AtomicU64,
 }
 
 impl Packet {
@@ -51,6 +54,7 @@ impl Packet {
             mac,
             promiscuous: false,
             foreign: false,
+            lost: AtomicU64::new(0),
         })
     }
 
@@ -99,6 +103,11 @@ impl Link for Packet {
     }
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.file.as_fd())
+    }
+    fn lost(&self) -> u64 {
+        // The host forgets what it has told.
+        let more = sys::packet_drops(&self.socket).unwrap_or(0);
+        self.lost.fetch_add(more.into(), Ordering::Relaxed) + u64::from(more)
     }
     fn polled(&self) -> bool {
         true

@@ -66,6 +66,7 @@ pub fn ip_output<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
         return q.discard(mp, "reject route");
     }
     finish_header(s, &mut mp, ihl, from, frag);
+    let no_paths = s.path_mtu.is_empty();
     if !leads_out(kind) {
         return input::ip_input(q, 0, mp, false); // ours: looped back inside
     }
@@ -74,12 +75,11 @@ pub fn ip_output<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
         input::ip_input(q, out, copy, true);
     }
     let next = if gateway != 0 { gateway } else { dst };
-    let now = q.now();
-    let paths = &q.shared().path_mtu;
-    let mtu = if paths.is_empty() {
+    let mtu = if no_paths {
         mtu
     } else {
-        mtu.min(paths.get(dst, now))
+        let now = q.now();
+        mtu.min(q.shared().path_mtu.get(dst, now))
     };
     if len > mtu as usize {
         if frag & IP_DF != 0 {

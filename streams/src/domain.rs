@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::sync::Mutex;
+use crate::sync::{Mutex, unlock_fair};
 use rustc_hash::FxHashMap;
 
 use crate::kernel::Env;
@@ -93,7 +93,20 @@ impl DomainCell {
 
     /// Runs `f` alone in the domain, then the service procedures it made runnable
     /// (unless a test steps them), then wakes the sleepers, unlocked.
+    #[inline]
     pub fn with<R>(self: &Arc<Self>, f: impl FnOnce(&mut Domain) -> R) -> R {
+        self.enter(f, false)
+    }
+
+    /// The same for what may wait its turn, such as a change of configuration: who sleeps
+    /// for the lock meanwhile has it next. Without, a thread that asks again and again keeps
+    /// others away.
+    pub fn with_fair<R>(self: &Arc<Self>, f: impl FnOnce(&mut Domain) -> R) -> R {
+        self.enter(f, true)
+    }
+
+    #[inline]
+    fn enter<R>(self: &Arc<Self>, f: impl FnOnce(&mut Domain) -> R, fair: bool) -> R {
         let mut f = Some(f);
         let mut cell = self;
         loop {
@@ -115,11 +128,18 @@ impl DomainCell {
             }
             let due = dom.due_to_publish();
             if dom.wakers.is_empty() && due.is_none() {
+                if fair {
+                    unlock_fair(dom);
+                }
                 return r;
             }
             let wakers = std::mem::take(&mut dom.wakers);
             let env = dom.env.clone();
-            drop(dom);
+            if fair {
+                unlock_fair(dom);
+            } else {
+                drop(dom);
+            }
             for w in wakers {
                 w.wake();
             }

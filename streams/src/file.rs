@@ -39,6 +39,11 @@ impl Stream {
     pub fn with<R>(&self, f: impl FnOnce(&mut Domain) -> R) -> R {
         self.cell.with(f)
     }
+
+    /// The same, and who waits for the domain has it next.
+    pub fn with_fair<R>(&self, f: impl FnOnce(&mut Domain) -> R) -> R {
+        self.cell.with_fair(f)
+    }
 }
 
 /// An open file: a stream and the flags of this open.

@@ -43,6 +43,8 @@ pub struct Doorbell {
 
 struct Bell {
     pending: AtomicBool,
+    /// The next interrupt lets others in after it.
+    gives_way: AtomicBool,
     cell: Weak<DomainCell>,
     q: QRef,
     env: Weak<Env>,
@@ -52,6 +54,7 @@ impl Doorbell {
     pub(crate) fn new(dom: &Domain, q: QRef) -> Doorbell {
         let bell = Bell {
             pending: AtomicBool::new(false),
+            gives_way: AtomicBool::new(false),
             cell: dom.cell.clone(),
             q,
             env: Arc::downgrade(&dom.env),
@@ -71,6 +74,13 @@ impl Doorbell {
         }
     }
 
+    /// The same for work that is done in pieces and is in no hurry: who waits for the domain
+    /// when a piece is done has it before the next one.
+    pub fn ring_after_others(&self) {
+        self.inner.gives_way.store(true, Ordering::Release);
+        self.ring();
+    }
+
     /// False if a ring is pending already.
     fn set_pending(&self) -> bool {
         !self.inner.pending.swap(true, Ordering::AcqRel)
@@ -82,12 +92,17 @@ impl Doorbell {
         let Some(cell) = self.inner.cell.upgrade() else {
             return;
         };
-        cell.with(|dom| {
+        let work = |dom: &mut Domain| {
             if let Some(idx) = dom.resolve(self.inner.q) {
                 let f = dom.slot(idx).ops.interrupt;
                 dom.callback(idx, |dom| f(dom, idx));
             }
-        });
+        };
+        if self.inner.gives_way.swap(false, Ordering::AcqRel) {
+            cell.with_fair(work);
+        } else {
+            cell.with(work);
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! (tests/model.rs).
 
 #[cfg(not(shuttle))]
+use parking_lot::MutexGuard;
+#[cfg(not(shuttle))]
 pub(crate) use parking_lot::{Mutex, RwLock};
 #[cfg(not(shuttle))]
 pub(crate) use std::sync::atomic;
@@ -12,9 +14,19 @@ pub(crate) use std::thread;
 #[cfg(shuttle)]
 pub(crate) use model::{Mutex, RwLock};
 #[cfg(shuttle)]
+use shuttle::sync::MutexGuard;
+#[cfg(shuttle)]
 pub(crate) use shuttle::sync::atomic;
 #[cfg(shuttle)]
 pub(crate) use shuttle::thread;
+
+/// Unlocks, and hands the lock to who sleeps for it: who unlocks can't have it again before.
+pub(crate) fn unlock_fair<T>(guard: MutexGuard<'_, T>) {
+    #[cfg(not(shuttle))]
+    MutexGuard::unlock_fair(guard);
+    #[cfg(shuttle)]
+    drop(guard);
+}
 
 /// The checker's locks with the face of parking_lot's: nothing is ever poisoned, as the
 /// checker ends at the first panic.

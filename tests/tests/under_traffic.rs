@@ -2,8 +2,10 @@
 //! that does not change is lost, doubled or sent elsewhere (the paper, section 2: tables
 //! shared by all instances; Table 3).
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use dlpi::Links;
 use dlpi::link::null::{Null, NullCount};
@@ -12,6 +14,7 @@ use ipmod::{plumb, tpi, wire};
 use streams::{Config, Cred, Kernel, Sys, oflag};
 use vtunl::client::{Binding, Client};
 use vtunl::decap_table::DECAP_IF_DST;
+use vtunl::encap_table::ENCAP_S;
 
 /// Datagrams that each sender sends.
 const MANY: u32 = 20_000;
@@ -61,7 +64,7 @@ fn no_datagram_of_an_unchanged_target_is_lost() {
     let before = count.frames();
 
     let done = AtomicBool::new(false);
-    let changes = std::thread::scope(|s| {
+    let others = std::thread::scope(|s| {
         let senders: Vec<_> = steady
             .iter()
             .map(|to| {
@@ -81,33 +84,14 @@ fn no_datagram_of_an_unchanged_target_is_lost() {
                 })
             })
             .collect();
-        let changer = s.spawn(|| {
-            let p = k.process(Cred::ROOT);
-            let ctl = p.open("/dev/vtunl", oflag::O_RDWR).expect("control");
-            let vt = Client::new(&p, ctl);
-            let mut n = 0u32;
-            while !done.load(Ordering::Acquire) || n == 0 {
-                let other = Ipv4Addr::from(u32::from(ip("10.7.1.0")) + n % 5000);
-                vt.encap_add(&Binding::new(other, ip("10.5.0.2")))
-                    .expect("ENCAP_ADD");
-                if n.is_multiple_of(3) {
-                    vt.encap_rem(other, Ipv4Addr::BROADCAST, None)
-                        .expect("ENCAP_REM");
-                }
-                vt.decap_add(other, Ipv4Addr::BROADCAST, DECAP_IF_DST)
-                    .expect("DECAP_ADD");
-                n += 1;
-            }
-            n
-        });
+        let changer = s.spawn(|| change_everything(&k, &done));
         for t in senders {
             t.join().expect("no panic");
         }
         done.store(true, Ordering::Release);
         changer.join().expect("no panic")
     });
-    k.run_until_idle();
-    assert!(changes > 0);
+    k.advance(Duration::from_secs(10));
     assert_eq!(
         count.frames() - before,
         2 * u64::from(MANY),
@@ -120,4 +104,53 @@ fn no_datagram_of_an_unchanged_target_is_lost() {
         let row = targets.iter().find(|r| r.addr == ip(t)).expect("its row");
         assert_eq!(row.datagrams, u64::from(MANY), "{t}");
     }
+    // What was left there is there, in order, and nothing else.
+    let there: Vec<Ipv4Addr> = targets.iter().map(|r| r.addr).collect();
+    let steady = steady.map(ip).into_iter();
+    let want: Vec<Ipv4Addr> = steady.chain(others).collect();
+    assert_eq!(there, want);
+}
+
+/// Adds, changes, removes, dumps and lets expire, all but the steady targets, until it is
+/// told to stop and has done each. Enough targets that tables grow and shrink on the way.
+/// Says what is there at the end.
+fn change_everything(k: &Kernel, done: &AtomicBool) -> BTreeSet<Ipv4Addr> {
+    const OTHERS: u32 = 6000;
+    let p = k.process(Cred::ROOT);
+    let ctl = p.open("/dev/vtunl", oflag::O_RDWR).expect("control");
+    let vt = Client::new(&p, ctl);
+    let mut there = BTreeSet::new();
+    let mut n = 0u32;
+    while !done.load(Ordering::Acquire) || n < OTHERS {
+        // A rising tide, then a falling one.
+        let (falling, i) = (n / OTHERS % 2 == 1, n % OTHERS);
+        let other = Ipv4Addr::from(u32::from(ip("10.7.1.0")) + i.wrapping_mul(7) % OTHERS);
+        let exit = Ipv4Addr::from(u32::from(ip("10.5.0.2")) + i % 5);
+        let short = i % 5 == 4; // ends by itself
+        if falling {
+            let gone = vt.encap_rem(other, Ipv4Addr::BROADCAST, None);
+            assert_eq!(gone.is_ok(), there.remove(&other), "{other}");
+            let _ = vt.decap_rem(other, Ipv4Addr::BROADCAST); // not all are there
+        } else {
+            let binding = Binding {
+                flags: if i.is_multiple_of(3) { ENCAP_S } else { 0 },
+                lifetime: u32::from(short),
+                ..Binding::new(other, exit)
+            };
+            vt.encap_add(&binding).expect("ENCAP_ADD");
+            vt.decap_add(other, Ipv4Addr::BROADCAST, DECAP_IF_DST)
+                .expect("DECAP_ADD");
+            if !short {
+                there.insert(other);
+            }
+        }
+        if i % 500 == 499 {
+            k.advance(Duration::from_secs(2)); // many end at once
+            assert!(vt.targets().expect("targets").len() >= there.len());
+            assert!(!vt.exits().expect("exits").is_empty());
+            vt.decap_targets().expect("decapsulation targets");
+        }
+        n += 1;
+    }
+    there
 }

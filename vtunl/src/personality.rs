@@ -296,7 +296,7 @@ fn arm(q: &mut Queue<'_, Vtunl>) {
             q.shared().bell = Some(bell);
         }
         if let Some((_, bell)) = &q.shared().bell {
-            bell.ring();
+            bell.ring_after_others();
         }
         return;
     }

@@ -247,7 +247,8 @@ impl Stream {
         mem: &mut Vec<u8>,
     ) -> Result<IoctlReply, Errno> {
         let deadline = wait.map(|w| self.env.now() + w);
-        self.with(|dom| send_ioctl(dom, self.head, cmd, id, caller.cred, count, data));
+        // One ioctl after another must not keep datagrams away.
+        self.with_fair(|dom| send_ioctl(dom, self.head, cmd, id, caller.cred, count, data));
         loop {
             let sleep = Sleep {
                 caller: Some(caller),

@@ -285,6 +285,39 @@ fn lifetimes_end_are_renewed_and_go_with_their_binding() {
 }
 
 #[test]
+fn what_ends_at_once_is_ended_in_pieces_and_first_what_is_asked_about() {
+    // The paper, section 5: the event list. A datagram that comes meanwhile waits for one
+    // piece at most.
+    let mut t = Tables::default();
+    let many = 3 * EXPIRE_MOST as u32 + 1;
+    for i in 0..many {
+        let q = Req {
+            lifetime: 5,
+            ..req(MH1 + i, FA1, 0)
+        };
+        send(&mut t, VTUNL_ENCAP_ADD, q).unwrap();
+    }
+    let late = T0 + Duration::from_secs(5);
+    assert_eq!(
+        t.expire_of(Key::host(MH1), late),
+        None,
+        "nothing is overdue"
+    );
+    let n = t.expire(late).unwrap();
+    assert_eq!((n.expired.len(), t.overdue), (EXPIRE_MOST, true));
+    let last = Key::host(MH1 + many - 1);
+    let n = t.expire_of(last, late).unwrap();
+    assert_eq!((n.number, n.expired.len(), n.expired[0].key), (2, 1, last));
+    assert_eq!(t.encap.get(last), None);
+    assert_eq!(t.expire_of(last, late), None);
+    while t.overdue {
+        t.expire(late).unwrap();
+    }
+    assert!(t.encap.is_empty() && t.lifetimes.is_empty());
+    assert_eq!((t.notices, t.stats.expired), (4, many.into()));
+}
+
+#[test]
 fn extended_dumps_come_in_pieces() {
     let mut t = Tables::default();
     for i in 0..10 {

@@ -41,6 +41,12 @@ pub fn forward<M: OnStack>(
         }
         return q.discard(mp, "reject route");
     }
+    // RFC 2003 3.2: what claims to come from us is not tunnelled; of all our addresses only
+    // IP knows.
+    if s.ill(out).is_some_and(|i| i.tunnel) && s.is_local(h.src) {
+        s.mib.forw_prohibits += 1;
+        return q.discard(mp, "own source, towards a tunnel");
+    }
     if h.ttl <= 1 {
         s.mib.in_hdr_errors += 1;
         icmp_out::error(q, ill, &mp, ty::TIME_EXCEEDED, 0, 0);
@@ -101,6 +107,7 @@ fn too_big<M: OnStack>(
         return q.discard(mp, "too big, and must not be fragmented");
     }
     wire::decrement_ttl(mp.rd_mut());
+    mp.set_flag(mp.flag() | MSGFORWARDED);
     q.shared().mib.forw_datagrams += 1;
     in_pieces(q, mp, out, next, mtu);
 }

@@ -50,7 +50,7 @@ typedef uint16_t u16;
 #define VTUNL_EXIT_SET		(VTUNLIOC | 39)	/* struct vtunl_exit */
 #define VTUNL_SOURCE_ADD	(VTUNLIOC | 40)	/* vr_address, vr_addr_mask */
 #define VTUNL_SOURCE_REM	(VTUNLIOC | 41)	/* vr_address, vr_addr_mask */
-#define VTUNL_INST_STATS	(VTUNLIOC | 42)	/* char []: this instance's counters */
+#define VTUNL_INST_STATS	(VTUNLIOC | 42)	/* char []: this instance's counters and drops */
 
 #define MAXEXITCOUNT		8	/* exits of one target */
 
@@ -141,7 +141,8 @@ struct vtunl_policy {
 	unsigned char vp_ttl;		/* TTL of outer headers */
 	unsigned char vp_ecn_compat;	/* 1: outer ECN field 0 (RFC 6040 compatibility) */
 	unsigned char vp_dscp;	/* DSCP of outer headers; 0xff: the inner one's */
-	unsigned char vp_df;		/* 0: inner DF copied; 1: DF set where it fits */
+	unsigned char vp_df;		/* 0: inner DF copied; 1: DF set where it fits; 2: set, and
+				   the inner datagram fragmented where it does not fit */
 };
 
 #define VTUNL_GRE_CHECKSUM	1

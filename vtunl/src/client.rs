@@ -22,7 +22,7 @@ use std::net::Ipv4Addr;
 
 use streams::{Errno, Ioctl, StrIoctl, Sys};
 
-use crate::encap::{Df, Policy};
+use crate::encap::Policy;
 use crate::encap_table::DEFAULT_ADDR;
 use crate::ioctl::*;
 use crate::tables::STAT_NAME;
@@ -573,9 +573,7 @@ impl<'a, S: Sys + ?Sized> Client<'a, S> {
     /// # Errors
     /// EINVAL: TTL 0, or a DSCP above 63.
     pub fn policy_set(&self, p: &Policy) -> Result<(), Errno> {
-        let df = u8::from(p.df == Df::Always);
-        let b = vec![p.ttl, u8::from(p.ecn_compat), p.pipe.unwrap_or(0xff), df];
-        self.str(VTUNL_POLICY_SET, b).map(|_| ())
+        self.str(VTUNL_POLICY_SET, p.emit().to_vec()).map(|_| ())
     }
 
     /// VTUNL_POLICY_GET.
@@ -584,14 +582,7 @@ impl<'a, S: Sys + ?Sized> Client<'a, S> {
     /// None of its own.
     pub fn policy_get(&self) -> Result<Policy, Errno> {
         let b = self.str(VTUNL_POLICY_GET, vec![0; 4])?;
-        let mut r = Reader(&b);
-        let (ttl, ecn, dscp, df) = (r.u8()?, r.u8()?, r.u8()?, r.u8()?);
-        Ok(Policy {
-            ttl,
-            ecn_compat: ecn != 0,
-            pipe: (dscp != 0xff).then_some(dscp),
-            df: if df == 0 { Df::Copy } else { Df::Always },
-        })
+        Policy::parse(&b).ok_or(Errno::EINVAL)
     }
 
     /// VTUNL_EXIT_SET.

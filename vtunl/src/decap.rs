@@ -186,6 +186,10 @@ fn gre(
     let Some(&[f0, f1, p0, p1]) = g.first_chunk::<4>() else {
         return Err(Why::Malformed);
     };
+    // RFC 2784 2.3: who does not do RFC 1701's routing discards what has it.
+    if f0 & 0x40 != 0 {
+        return Err(Why::GreRouting);
+    }
     // RFC 2784 2.3: bits 1 to 5, but for key and sequence (RFC 2890); 2.3.1: version 0.
     if f0 & 0x4c != 0 || f1 & 7 != 0 {
         return Err(Why::GreHeader);

@@ -24,7 +24,8 @@ use crate::encap::encapsulate;
 use crate::encap_table::{ENCAP_B, ENCAP_D, Hit};
 use crate::header::{IPPROTO_ENCAP, Ipv4, Outer, checksum, set_byte};
 use crate::ioctl::Req;
-use crate::personality::{Asked, Role, Vtunl, finish};
+use crate::personality::{Asked, Role, Vtunl, addr, finish};
+use crate::pieces;
 use crate::provider::{self, drop_it};
 use crate::texit_table::ExitId;
 use crate::why::Why;
@@ -282,12 +283,21 @@ fn tunnel(
     let Some(x) = t.exits.at_mut(id) else {
         return q.freemsg(mp);
     };
+    let to = x.addr;
     match encapsulate(&mut mp, &h, x, flags, src, &t.policy, &mut t.stats) {
         Ok(()) => {
             t.stats.encapsulated += 1;
             v.encapsulated += 1;
+            if t.debug >= 3 {
+                let (a, b) = (addr(h.dst), addr(to));
+                q.strlog(
+                    3,
+                    format_args!("heard: {} bytes for {a} to exit {b}", h.len),
+                );
+            }
             provider::deliver(&mut q.rd(), mp);
         }
+        Err(why) if pieces::mend(why, &h) => pieces::send(q, mp, &h, id, flags),
         Err(why) => drop_it(q, mp, why),
     }
 }

@@ -15,7 +15,8 @@
 //! Spec: RFC 2003 section 3, RFC 2004 section 3, RFC 2784 section 2, RFC 2890, RFC 4213
 //! section 3, RFC 6040 section 4.1, RFC 6864; the paper, section 2.
 //! Kept: a datagram whose DF is clear goes out with DF clear and is fragmented outside
-//! (RFC 2003 5.1 allows it; [`Df::Always`] does as it recommends instead).
+//! (RFC 2003 5.1 allows it; [`Df::Always`] does as it recommends, [`Df::Inner`] leaves the
+//! pieces to `pieces.rs`).
 //! Kept: the inner TTL is decremented by whoever forwards, before it gets here.
 //! Differs: identification is a counter per exit, 0 under DF (RFC 6864 section 4).
 
@@ -40,7 +41,7 @@ pub use streams::message::MSGFORWARDED;
 /// The TTL of outer headers.
 pub const OUTER_TTL: u8 = 64;
 
-/// When the outer DF bit is set for a datagram whose own is clear.
+/// When the outer DF bit is set for a datagram whose own is clear; in the order of `vp_df`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Df {
     /// Never: the bit is copied, and what is too big is fragmented outside.
@@ -48,6 +49,8 @@ pub enum Df {
     Copy,
     /// As long as it fits the path MTU (RFC 2003 section 5.1, "SHOULD normally").
     Always,
+    /// Always: what does not fit is cut before it is encapsulated (RFC 4459 section 3.4).
+    Inner,
 }
 
 /// How outer headers are made and read, for all instances.
@@ -75,6 +78,27 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Reads a `struct vtunl_policy`; none if a value is out of its range.
+    pub fn parse(b: &[u8]) -> Option<Policy> {
+        let &[ttl, ecn, dscp, df] = b else {
+            return None;
+        };
+        let df = *[Df::Copy, Df::Always, Df::Inner].get(usize::from(df))?;
+        let sound = ttl != 0 && ecn <= 1 && (dscp <= 63 || dscp == 0xff);
+        sound.then_some(Policy {
+            ttl,
+            ecn_compat: ecn == 1,
+            pipe: (dscp != 0xff).then_some(dscp),
+            df,
+        })
+    }
+
+    /// Writes one.
+    pub fn emit(&self) -> [u8; 4] {
+        let (ecn, dscp) = (u8::from(self.ecn_compat), self.pipe.unwrap_or(0xff));
+        [self.ttl, ecn, dscp, self.df as u8]
+    }
+
     /// The TOS octet of the outer header over an inner one (RFC 6040 section 4.1,
     /// RFC 2983).
     #[inline]
@@ -130,7 +154,7 @@ pub fn encapsulate(
     if !plain {
         return encapsulate_with_care(mp, h, x, flags, src, policy, stats);
     }
-    ipip(mp, h, x, h.df() || policy.df == Df::Always, src, policy);
+    ipip(mp, h, x, h.df() || policy.df != Df::Copy, src, policy);
     Ok(())
 }
 
@@ -194,13 +218,13 @@ fn encapsulate_with_care(
         stats.minimal_as_ipip += 1;
     }
     let len = u32::from(h.len) + u32::from(overhead(flags, x));
-    let mut df = h.df() || policy.df == Df::Always;
+    let mut df = h.df() || policy.df != Df::Copy;
     if len > u32::from(x.pmtu) {
         if len > 0xffff {
             return Err(Why::TooLong);
         }
         // RFC 2003 5.1. RFC 791 3.2: 68 bytes go everywhere, if need be in pieces.
-        if h.df() && h.len > PMTU_FLOOR {
+        if (h.df() || policy.df == Df::Inner) && h.len > PMTU_FLOOR {
             return Err(Why::TooBig);
         }
         df = false;

@@ -170,7 +170,7 @@ rows! {
     VTUNL_SOURCE_REM = 41, Req, true, false, "vr_address vr_addr_mask",
         "Take an outer source from the list; an empty list allows all.";
     VTUNL_INST_STATS = 42, Buffer, false, true, "character buffer",
-        "Counters of this instance.";
+        "Counters of this instance, with the reasons of its drops.";
 }
 
 /// The row of an ioctl number.

@@ -40,6 +40,7 @@ pub mod key_list;
 pub mod lifetime;
 pub mod ordered_map;
 mod personality;
+mod pieces;
 pub mod prefix_map;
 mod provider;
 pub mod slab;

@@ -34,6 +34,7 @@ use crate::ioctl::{
 };
 use crate::lifetime::Notice;
 use crate::tables::{Tables, stats_reply};
+use crate::why::Why;
 use crate::{dls_user, provider, transport};
 
 /// What an instance is.
@@ -97,7 +98,8 @@ pub struct Vtunl {
     pub(crate) dead: bool,
     pub(crate) encapsulated: u64,
     pub(crate) decapsulated: u64,
-    pub(crate) dropped: u64,
+    /// Datagrams dropped, by [`Why`].
+    pub(crate) drops: [u64; Why::ALL.len()],
 }
 
 impl Vtunl {
@@ -119,7 +121,7 @@ impl Vtunl {
             dead: false,
             encapsulated: 0,
             decapsulated: 0,
-            dropped: 0,
+            drops: [0; Why::ALL.len()],
         }
     }
 
@@ -396,11 +398,12 @@ fn wioctl(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
         }
         VTUNL_INST_STATS => {
             let v = q.ptr();
-            let rows = vec![
+            let mut rows = vec![
                 ("encapsulated", v.encapsulated),
                 ("decapsulated", v.decapsulated),
-                ("dropped", v.dropped),
+                ("dropped", v.drops.iter().sum()),
             ];
+            rows.extend(Why::ALL.iter().map(|w| (w.text(), v.drops[*w as usize])));
             stats_reply(&arg, rows)
         }
         VTUNL_NOTIFY => {

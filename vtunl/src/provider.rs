@@ -28,6 +28,7 @@ use crate::encap_table::{ENCAP_M, MAXEXITCOUNT};
 use crate::header::Ipv4;
 use crate::icmp6::{self, ICMP6_TOO_BIG};
 use crate::personality::{Role, Vtunl, addr};
+use crate::pieces;
 use crate::soft_state::{
     ICMP_UNREACH, ICMP_UNREACH_HOST, ICMP_UNREACH_NEEDFRAG, ICMP_UNREACH_NET, icmp_error,
     inner_mtu, may_answer,
@@ -208,10 +209,15 @@ fn send_v6(q: &mut Queue<'_, Vtunl>, mut mp: Msg, malformed: Why) {
             continue;
         };
         x.age(now);
+        let to = x.addr;
         match encapsulate_v6(&mut one, x, *flags, src, &t.policy) {
             Ok(()) => {
                 t.stats.encapsulated += 1;
                 v.encapsulated += 1;
+                if t.debug >= 3 {
+                    let n = one.msgsize();
+                    q.strlog(3, format_args!("IPv6 in {n} bytes to exit {}", addr(to)));
+                }
                 emit(q, one);
             }
             Err(why) => {
@@ -249,6 +255,9 @@ pub(crate) fn send_icmp(q: &mut Queue<'_, Vtunl>, mp: Msg) {
 #[cold]
 #[inline(never)]
 fn refuse(q: &mut Queue<'_, Vtunl>, mp: Msg, h: &Ipv4, why: Why, id: ExitId, flags: u16) {
+    if pieces::mend(why, h) {
+        return pieces::send(q, mp, h, id, flags);
+    }
     if why == Why::TooBig {
         // The decisions: the tunnel MTU less the encapsulation's size.
         let t = q.shared();
@@ -305,7 +314,7 @@ fn tell_source_v6(q: &mut Queue<'_, Vtunl>, mp: &Msg, ty: u8, code: u8, rest: u3
 #[inline(never)]
 pub(crate) fn drop_it(q: &mut Queue<'_, Vtunl>, mp: Msg, why: Why) {
     let (v, t) = q.both();
-    v.dropped += 1;
+    v.drops[why as usize] += 1;
     t.stats.drop(why);
     if t.debug >= 2 {
         match Ipv4::read(mp.rd()) {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use streams::{Doorbell, Errno, QRef};
 
 use crate::decap_table::{DECAP_IF_EITHER, DecapTable};
-use crate::encap::{Df, Policy};
+use crate::encap::Policy;
 use crate::encap_table::{DEFAULT_ADDR, DEFAULT_KEY, ENCAP_G, ENCAP_M, EncapTable};
 use crate::ioctl::*;
 use crate::lifetime::{Binding, EventList, Notice};
@@ -138,13 +138,7 @@ impl Tables {
             VTUNL_POLICY_SET => self.policy_set(arg).map(|()| vec![]),
             VTUNL_POLICY_GET => {
                 let p = &self.policy;
-                let df = u8::from(p.df == Df::Always);
-                Ok(vec![
-                    p.ttl,
-                    u8::from(p.ecn_compat),
-                    p.pipe.unwrap_or(0xff),
-                    df,
-                ])
+                Ok(p.emit().to_vec())
             }
             VTUNL_EXIT_SET => self.exit_set(&ExitReq::parse(arg)?).map(|()| vec![]),
             VTUNL_SOURCE_ADD => {
@@ -396,18 +390,7 @@ impl Tables {
     }
 
     fn policy_set(&mut self, arg: &[u8]) -> Result<(), Errno> {
-        let &[ttl, ecn, dscp, df] = arg else {
-            return Err(Errno::EINVAL);
-        };
-        if ttl == 0 || ecn > 1 || (dscp > 63 && dscp != 0xff) || df > 1 {
-            return Err(Errno::EINVAL);
-        }
-        self.policy = Policy {
-            ttl,
-            ecn_compat: ecn == 1,
-            pipe: (dscp != 0xff).then_some(dscp),
-            df: if df == 1 { Df::Always } else { Df::Copy },
-        };
+        self.policy = Policy::parse(arg).ok_or(Errno::EINVAL)?;
         Ok(())
     }
 

@@ -55,6 +55,8 @@ whys! {
     EcnMarked = "congestion marked, inner not ECN capable";
     /// RFC 2004 3: the minimal header's checksum is wrong.
     MinimalChecksum = "bad minimal encapsulation checksum";
+    /// RFC 1701's source routing, which RFC 2784 2.3 has discarded.
+    GreRouting = "GRE routing present";
     /// RFC 2784 2.3, 2.4: reserved bits, another version or payload.
     GreHeader = "GRE header not understood";
     /// RFC 2784 2.2: the GRE checksum is wrong.
@@ -76,6 +78,8 @@ pub struct Stats {
     pub encapsulated: u64,
     /// Inner datagrams delivered upwards.
     pub decapsulated: u64,
+    /// Fragments made of inner datagrams before they were encapsulated.
+    pub pieces: u64,
     /// Inner datagrams that RFC 2004 cannot carry and that went as IPIP.
     pub minimal_as_ipip: u64,
     /// ICMP errors heard about our outer datagrams.
@@ -111,6 +115,7 @@ impl Stats {
         let mut v = vec![
             ("encapsulated", self.encapsulated),
             ("decapsulated", self.decapsulated),
+            ("inner fragments made", self.pieces),
             ("minimal as IPIP", self.minimal_as_ipip),
             ("ICMP heard", self.icmp_heard),
             ("ICMP relayed", self.icmp_relayed),

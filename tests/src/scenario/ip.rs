@@ -10,7 +10,7 @@
 //!   %sioc SIOCLIFADDIF hme0 [addr=A] -> if=hme0:1
 //!   %ire  10.0.0.0/24 -> kind=IfResolver if=hme0 gw=10.0.0.1 flags=0 mtu=1500 | nothing
 //!   %mib  ipInDiscards -> 1               a counter
-//!   %drops "no route" -> 1                what was discarded for this reason
+//!   %drops "no route" -> 1                what was discarded for this reason; ? shows all
 //!   %in   hme0 [times=N] FIELDS           a datagram arrives (datagram.rs)
 //!   %out  hme0 -> FIELDS | nothing        the next one that has left
 //!   %send [@n] FIELDS                     M_DATA down a stream of /dev/ip
@@ -432,6 +432,12 @@ pub fn mib(p: &Process, args: &[Tok]) -> Result<Outcome, Wrong> {
 pub fn drops(k: &Kernel, args: &[Tok]) -> Result<Outcome, Wrong> {
     let reason = word(args, 0)?;
     let all = k.drops();
+    if reason == "?" {
+        let each = all
+            .iter()
+            .map(|((who, why), n)| format!("{who}: {why}: {n}"));
+        return Ok(Ok(each.map(|s| Tok::Bytes(s.into_bytes())).collect()));
+    }
     let of = all.iter().filter(|((_, why), _)| *why == reason);
     Ok(Ok(vec![Tok::Num(of.map(|(_, n)| *n as i64).sum())]))
 }

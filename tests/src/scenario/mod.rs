@@ -46,7 +46,7 @@
 //! ```
 //!
 //! Without `->` a step must only succeed. `-> $x` keeps a value, or compares with the one
-//! kept; `-> _` is any. Behind `->` keys in any order; `band` and `flag` not named are 0.
+//! kept, and so does `key=$x`; `key=!$x` must be another. `-> _` is any. Behind `->` keys in any order; `band` and `flag` not named are 0.
 
 mod arp;
 pub mod conformance;
@@ -1175,6 +1175,16 @@ fn matches(expect: &[Tok], got: &[Tok], vars: &mut BTreeMap<String, Tok>) -> boo
         let Tok::Key(k, _) = t else { continue };
         let (w, h) = (value(expect, k), value(got, k));
         let strict = STRICT.contains(&k.as_str());
+        if let (Some(Tok::Word(v)), Some(h)) = (&w, &h)
+            && let Some(name) = v
+                .strip_prefix('!')
+                .or(Some(v))
+                .filter(|n| n.starts_with('$'))
+        {
+            let known = vars.entry(name.to_owned()).or_insert_with(|| h.clone());
+            fits &= (known == h) != v.starts_with('!');
+            continue;
+        }
         fits &= match (&w, &h) {
             (Some(_), None) => w == zero && strict,
             (None, Some(_)) => !strict || h == zero,

@@ -118,12 +118,14 @@ pub const COMMANDS: &[Command] = &[
         aliases: &[],
         group: Group::Tunnel,
         usage: &[
-            "[ttl NUMBER | dscp (copy | NUMBER) | ecn (normal | compat) | df (copy | always)]...",
+            "[ttl NUMBER | dscp (copy | NUMBER) | ecn (normal | compat) | df (copy | always | inner)]...",
         ],
         help: "TTL, DSCP, ECN and DF of outer headers",
         long: "Without arguments: shows them. `ecn` is RFC 6040's normal or compatibility \
-               mode; `dscp copy` is the uniform model, a number the pipe model of RFC 2983.",
-        examples: &["policy", "policy ttl 64 df always"],
+               mode; `dscp copy` is the uniform model, a number the pipe model of RFC 2983. \
+               What is too big for the tunnel and may be fragmented is: outside with \
+               `df copy` and `always`, before it is encapsulated with `df inner`.",
+        examples: &["policy", "policy ttl 64 df always", "policy df inner"],
         run: policy,
     },
     Command {
@@ -562,10 +564,10 @@ fn policy(sh: &mut Shell, args: &Args<'_>) -> Done {
             ("dscp", _) => p.pipe = Some(values::number8(value, 0..=63)?),
             ("ecn", how) => p.ecn_compat = how == "compat",
             ("df", how) => {
-                p.df = if how == "always" {
-                    Df::Always
-                } else {
-                    Df::Copy
+                p.df = match how {
+                    "always" => Df::Always,
+                    "inner" => Df::Inner,
+                    _ => Df::Copy,
                 }
             }
             _ => {}
@@ -582,7 +584,11 @@ fn policy_line(p: &Policy) -> String {
         p.ttl,
         p.pipe.map_or_else(|| "copy".to_owned(), |n| n.to_string()),
         if p.ecn_compat { "compat" } else { "normal" },
-        if p.df == Df::Always { "always" } else { "copy" }
+        match p.df {
+            Df::Copy => "copy",
+            Df::Always => "always",
+            Df::Inner => "inner",
+        }
     )
 }
 

@@ -161,7 +161,7 @@ fn rput(q: &mut Queue<'_, Ip>, mut mp: Msg) {
         return q.putnext(mp);
     };
     match mp.ty() {
-        MsgType::Data => input::ip_input(q, ill, mp, false),
+        MsgType::Data => arrive(q, ill, mp, false),
         MsgType::Proto | MsgType::PcProto => {
             let word = mp.rd().first_chunk::<4>().map(|w| u32::from_ne_bytes(*w));
             if word == Some(DL_UNITDATA_IND) {
@@ -169,7 +169,7 @@ fn rput(q: &mut Queue<'_, Ip>, mut mp: Msg) {
                 match mp.take_cont() {
                     Some(data) => {
                         q.freemsg(mp);
-                        input::ip_input(q, ill, data, group);
+                        arrive(q, ill, data, group);
                     }
                     None => q.discard(mp, "an indication without data"),
                 }
@@ -226,6 +226,16 @@ fn wput(q: &mut Queue<'_, Ip>, mp: Msg) {
             _ => q.putnext(mp),
         },
     }
+}
+
+/// A datagram from the link. An interface that is down takes none (if(7P)); Solaris unbinds
+/// the link then, so that none comes.
+#[inline]
+fn arrive(q: &mut Queue<'_, Ip>, ill: u32, mp: Msg, group: bool) {
+    if q.shared().ill(ill).is_some_and(Ill::is_up) {
+        return input::ip_input(q, ill, mp, group);
+    }
+    q.discard(mp, "from an interface that is down");
 }
 
 /// Under the driver as a multiplexor: what an interface stream passes up past its ip.

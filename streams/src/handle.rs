@@ -97,6 +97,12 @@ impl<'a, M: Module> Queue<'a, M> {
     pub fn has_next(&self) -> bool {
         self.dom.slot(self.idx).next != NONE
     }
+    /// Is nothing between this module, or driver, and the stream head or multiplexor above?
+    /// In C: the queue behind its read queue has none behind it.
+    pub fn is_topmost(&self) -> bool {
+        let above = self.dom.slot(self.idx & !1).next;
+        above == NONE || self.dom.slot(above).next == NONE
+    }
     /// The name of the driver at the bottom of the stream (`mi_idname`).
     pub fn driver_name(&self) -> &'static str {
         self.dom.slot(self.dom.bottom(self.idx)).name

@@ -14,8 +14,8 @@
 //! VTUNL_SETCONF_TRANSPORT or VTUNL_SETCONF_DLSUSER.
 //!
 //! Spec: the paper, sections 2 and 3, Figure 2, Table 2.
-//! Kept: global ioctls work on any instance that is directly under the head; another
-//! module in between keeps them from us, as on Solaris.
+//! Kept: global ioctls work on any instance that is directly under the head; behind another
+//! module, whether that lets them pass or not, they are EINVAL.
 //! Kept: an ioctl that is not vtunl's is passed on by the module and refused by the driver.
 //! Differs: no perimeter: state is never held across a put, and all instances are in one
 //! domain, so that entries never overlap; a put that comes back to us through IP finds
@@ -374,6 +374,11 @@ fn wioctl(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
             q.iocnak(mp, Errno::EINVAL)
         };
     };
+    // The paper, section 3: "vtunl appears directly underneath the stream head". What a module
+    // in between has let pass may have meant something else to it.
+    if !q.is_topmost() {
+        return q.iocnak(mp, Errno::EINVAL);
+    }
     if row.privileged && ioc.cr.require_priv().is_err() {
         return q.iocnak(mp, Errno::EPERM);
     }

@@ -218,10 +218,11 @@ impl Heard {
             IPPROTO_MINIMAL => (hl, original(quote, &outer)),
             _ => (hl, None),
         };
-        // RFC 792: a quote has a header and 8 bytes; less is of no use to anybody.
+        // RFC 792: a quote has a header and 8 bytes, if there are so many; less is of no use.
         let inner = inner.and_then(|q| {
             let h = Ipv4::read(&q).ok()?;
-            (q.len() >= usize::from(h.header) + 8).then_some((h, q))
+            let enough = (usize::from(h.header) + 8).min(h.len.into());
+            (q.len() >= enough).then_some((h, q))
         });
         Some(Heard {
             ty,

@@ -1055,7 +1055,7 @@ impl Machine {
                 ctl.is_some().then_some(bytes)
             }
         };
-        if let Some(b) = &got {
+        if let (Some(b), "out") = (&got, verb) {
             self.last.clone_from(b);
         }
         let shown = match got {

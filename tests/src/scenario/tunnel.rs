@@ -57,11 +57,15 @@ pub fn kernel(k: &Kernel, verb: &str, args: &[Tok]) -> Result<Outcome, Wrong> {
     Ok(match verb {
         "add_drv" if name == "vtunl" => vtunl::register(k).map(|()| Vec::new()),
         "add_drv" => return Err(format!("there is no {name} to be added")),
-        "rem_drv" => k.rem_drv(&name).map(|()| Vec::new()),
+        // A file of Solaris holds the driver and the module.
+        "rem_drv" => k
+            .rem_drv(&name)
+            .and_then(|()| k.rem_mod(&name))
+            .map(|()| Vec::new()),
         _ => {
             let rows: Vec<_> = k.modinfo().into_iter().filter(|r| r.name == name).collect();
             let drivers = rows.iter().filter(|r| r.major.is_some()).count() as i64;
-            let opens: u32 = rows.iter().map(|r| r.opens).sum();
+            let opens = rows.iter().map(|r| r.opens).max().unwrap_or(0);
             Ok(vec![
                 Tok::Num(rows.len() as i64),
                 Tok::key("drivers", Tok::Num(drivers)),

@@ -193,11 +193,11 @@ fn only_whom_the_table_serves_from_whom_it_takes() {
 fn gre_headers_that_are_not_understood() {
     // RFC 2784 2.3 (reserved bits, version), 2.4 (payload): (byte, value, why)
     let rows = [
-        (20, 0x40, Why::GreHeader), // routing, RFC 1701
-        (20, 0x08, Why::GreHeader), // strict source route
-        (20, 0x04, Why::GreHeader), // bit 5
-        (21, 0x01, Why::GreHeader), // version 1: PPTP
-        (22, 0x88, Why::GreHeader), // no IP inside
+        (20, 0x40, Why::GreRouting), // RFC 1701
+        (20, 0x08, Why::GreHeader),  // strict source route
+        (20, 0x04, Why::GreHeader),  // bit 5
+        (21, 0x01, Why::GreHeader),  // version 1: PPTP
+        (22, 0x88, Why::GreHeader),  // no IP inside
     ];
     let sound = tunnelled(UDP, ENCAP_G, None);
     for (at, v, why) in rows {

@@ -373,14 +373,14 @@ fn policy_and_exit_options() {
         [0, 0, 0xff, 0],
         [64, 2, 0xff, 0],
         [64, 0, 64, 0],
-        [64, 0, 0xff, 2],
+        [64, 0, 0xff, 3],
     ] {
         assert_eq!(t.command(VTUNL_POLICY_SET, &bad, T0), Err(Errno::EINVAL));
     }
-    t.command(VTUNL_POLICY_SET, &[60, 1, 46, 1], T0).unwrap();
+    t.command(VTUNL_POLICY_SET, &[60, 1, 46, 2], T0).unwrap();
     assert_eq!(
         t.command(VTUNL_POLICY_GET, &[0; 4], T0),
-        Ok(vec![60, 1, 46, 1])
+        Ok(vec![60, 1, 46, 2])
     );
     let e = ExitReq {
         addr: FA1,

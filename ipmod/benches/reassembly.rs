@@ -1,13 +1,15 @@
-//! What it costs to put a datagram together: in order, out of order, many at once.
+//! What it costs to put a datagram together: in order, out of order, many at once, and at
+//! the limit of memory.
 //!
 //! `cargo bench -p ipmod --bench reassembly`. Each figure is of one whole datagram, the
-//! making of its fragments' messages included.
+//! making of its fragments' messages included; at the limit, of one fragment, which pushes the
+//! oldest datagram out.
 #![allow(missing_docs)] // criterion_group! makes a public function without any
 
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use ipmod::reassemble::{Outcome, Reassembly};
+use ipmod::reassemble::{MAX_BYTES, Outcome, Reassembly};
 use ipmod::wire::{self, IP_MF};
 use streams::Msg;
 
@@ -39,6 +41,15 @@ fn bench(c: &mut Criterion) {
         let (even, odd): (Vec<_>, Vec<_>) = v.into_iter().enumerate().partition(|p| p.0 % 2 == 0);
         even.into_iter().chain(odd).map(|p| p.1).collect()
     };
+    // The same order in every run: each next one is drawn from those left.
+    let shuffled = |mut v: Vec<Vec<u8>>| {
+        let mut x = 1u32;
+        for i in (1..v.len()).rev() {
+            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            v.swap(i, (x >> 16) as usize % (i + 1));
+        }
+        v
+    };
     for (name, all) in [
         ("2 fragments", pieces(2960, 1)),
         ("45 fragments, 65 kB", pieces(65_480, 1)),
@@ -47,6 +58,7 @@ fn bench(c: &mut Criterion) {
             "45 fragments, every second first",
             combed(pieces(65_480, 1)),
         ),
+        ("45 fragments, at random", shuffled(pieces(65_480, 1))),
     ] {
         let mut r = Reassembly::default();
         g.bench_function(name, |b| {
@@ -91,6 +103,31 @@ fn bench(c: &mut Criterion) {
             BatchSize::SmallInput,
         );
     });
+    // First fragments of ever new datagrams: the memory they may have is full.
+    let mut r = Reassembly::default();
+    let mut next = {
+        let firsts: Vec<Vec<u8>> = (0..4096).map(|id| pieces(2960, id).remove(0)).collect();
+        let mut id = 0;
+        move || {
+            id = (id + 1) % firsts.len();
+            Msg::data(&firsts[id])
+        }
+    };
+    for _ in 0..2000 {
+        let _kept = r.input(Duration::ZERO, next());
+    }
+    assert!(r.pruned > 0, "the limit was not reached");
+    g.bench_function("a fragment at the limit of memory", |b| {
+        b.iter_batched(
+            &mut next,
+            |mp| {
+                let got = r.input(Duration::ZERO, mp);
+                assert!(matches!(got, Outcome::Kept));
+            },
+            BatchSize::SmallInput,
+        );
+    });
+    assert!(r.bytes() <= MAX_BYTES);
     g.finish();
 }
 

@@ -53,20 +53,41 @@ pub fn forward<M: OnStack>(
         return q.discard(mp, "time to live exceeded");
     }
     let next = if gateway != 0 { gateway } else { h.dst };
+    let back = out == ill && gateway != 0;
+    if h.ihl > HEADER || back || h.len > mtu as usize {
+        return with_care(q, ill, h, mp, (out, next, mtu), back);
+    }
+    wire::decrement_ttl(mp.rd_mut());
+    mp.set_flag(mp.flag() | MSGFORWARDED); // a tunnel asks: RFC 2003 3.2
+    s.mib.forw_datagrams += 1;
+    let way = s.way(out, next, &mut mp);
+    output::go(q, way, out, next, mp);
+}
+
+/// Forwards what has options, goes back where it came from, or is larger than the way out.
+#[cold]
+fn with_care<M: OnStack>(
+    q: &mut Queue<'_, M>,
+    ill: u32,
+    h: &Header,
+    mut mp: Msg,
+    (out, next, mtu): (u32, u32, u32),
+    back: bool,
+) {
     if h.ihl > HEADER {
         mp = match source_route::on_forward(q, ill, h, out, mp) {
             Some(mp) => mp,
             None => return,
         };
     }
-    if out == ill && gateway != 0 {
+    if back {
         redirect::tell(q, ill, h, next, &mp); // and on it goes all the same
     }
     if h.len > mtu as usize {
         return too_big(q, ill, h, mp, out, next, mtu);
     }
     wire::decrement_ttl(mp.rd_mut());
-    mp.set_flag(mp.flag() | MSGFORWARDED); // a tunnel asks: RFC 2003 3.2
+    mp.set_flag(mp.flag() | MSGFORWARDED);
     q.shared().mib.forw_datagrams += 1;
     output::send(q, out, next, mp);
 }

@@ -8,6 +8,7 @@
 //! Spec: if(7P), dlpi(7P), the reference's dlpi sections 5.2 and 10, ip-tpi section 7.
 
 use dlpi::prim::{InfoAck, Prim};
+use smallvec::SmallVec;
 use streams::{Errno, Msg, QRef};
 
 use crate::ipif::Ipif;
@@ -79,6 +80,9 @@ pub enum Dl {
     /// Closing: detach.
     CloseDetach,
 }
+
+/// A data link address with its SAP, short enough to be kept in its place.
+pub type Dlsap = SmallVec<[u8; 16]>;
 
 /// An interface.
 pub struct Ill {
@@ -192,14 +196,16 @@ impl Ill {
     }
 
     /// The DLSAP of a link address with IP's SAP, as this provider orders it.
-    pub fn dlsap(&self, mac: &[u8], sap: u16) -> Vec<u8> {
+    pub fn dlsap(&self, mac: &[u8], sap: u16) -> Dlsap {
         let n = self.info.sap_length.unsigned_abs() as usize;
         let sap = &sap.to_ne_bytes()[..n.min(2)];
-        if self.info.sap_length < 0 {
-            [mac, sap].concat()
-        } else {
-            [sap, mac].concat()
-        }
+        let (first, then) = match self.info.sap_length < 0 {
+            true => (mac, sap),
+            false => (sap, mac),
+        };
+        let mut all = Dlsap::from_slice(first);
+        all.extend_from_slice(then);
+        all
     }
 }
 

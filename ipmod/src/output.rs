@@ -14,7 +14,7 @@ use streams::prelude::*;
 
 use crate::forward::{in_pieces, leads_out};
 use crate::icmp_out::{self, code, ty};
-use crate::ill::{Ill, iff};
+use crate::ill::{Dlsap, Ill, iff};
 use crate::ire::{IreKind, RTF_BLACKHOLE, RTF_REJECT};
 use crate::module::OnStack;
 use crate::stack::{NO_ILL, Stack};
@@ -139,45 +139,84 @@ impl Stack {
     }
 }
 
+/// How a datagram leaves by an interface.
+pub(crate) enum Way {
+    /// As it is now, down this stream.
+    Down(QRef),
+    /// The same, into a tunnel through this very IP.
+    Tunnel(QRef),
+    /// Back inside: lo0.
+    Inside,
+    /// The neighbour's header isn't known.
+    Resolve,
+    /// As DL_UNITDATA_REQ with this address.
+    Unitdata(Dlsap),
+    /// Not at all.
+    No(&'static str),
+}
+
+impl Stack {
+    /// How a datagram leaves by an interface for a neighbour; the header that it needs is put
+    /// in front.
+    #[inline]
+    pub(crate) fn way(&mut self, out: u32, next: u32, mp: &mut Msg) -> Way {
+        let Some(ill) = self.ills.get(out as usize).and_then(Option::as_ref) else {
+            return Way::No("the interface is gone");
+        };
+        if ill.flags & iff::UP == 0 {
+            return Way::No("the interface is down");
+        }
+        let Some(wq) = ill.wq else {
+            return Way::Inside;
+        };
+        if ill.flags & iff::BROADCAST != 0 {
+            // A broadcast link: the neighbour's header goes in front.
+            match self.neighbours.header((out, next)) {
+                Some(h) => mp.prepend(h.len(), 0).copy_from_slice(h),
+                None => return Way::Resolve,
+            }
+        } else if !ill.fastpath {
+            let mut none = Dlsap::new();
+            none.resize(ill.info.phys_len() as usize, 0);
+            return Way::Unitdata(ill.dlsap(&none, dlpi::prim::SAP_IP as u16));
+        }
+        if ill.tunnel {
+            Way::Tunnel(wq)
+        } else {
+            Way::Down(wq)
+        }
+    }
+}
+
 /// Hands a finished datagram to an interface, for the neighbour `next`.
 #[inline]
 pub fn send<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32, mut mp: Msg) {
-    let s = q.shared();
-    let Some(ill) = s.ills.get_mut(out as usize).and_then(Option::as_mut) else {
-        s.mib.out_discards += 1;
-        return q.discard(mp, "the interface is gone");
-    };
-    if ill.flags & iff::UP == 0 {
-        s.mib.out_discards += 1;
-        return q.discard(mp, "the interface is down");
-    }
-    let Some(wq) = ill.wq else {
-        return input::ip_input(q, 0, mp, false);
-    };
-    let tunnel = ill.tunnel;
-    if ill.flags & iff::BROADCAST != 0 {
-        // A broadcast link: the neighbour's header goes in front.
-        match s.neighbours.header((out, next)) {
-            Some(h) => mp.prepend(h.len(), 0).copy_from_slice(h),
-            None => return resolve::resolve(q, out, next, mp),
+    let way = q.shared().way(out, next, &mut mp);
+    go(q, way, out, next, mp);
+}
+
+/// Sends a datagram the way that was found for it.
+#[inline]
+pub(crate) fn go<M: OnStack>(q: &mut Queue<'_, M>, way: Way, out: u32, next: u32, mp: Msg) {
+    match way {
+        Way::Down(wq) => down(q, wq, mp),
+        Way::Tunnel(wq) => {
+            let s = q.shared();
+            if s.nested >= NESTED {
+                s.mib.out_discards += 1;
+                return q.discard(mp, "tunnels nested too deep");
+            }
+            s.nested += 1;
+            down(q, wq, mp);
+            q.shared().nested -= 1;
         }
-    } else if !ill.fastpath {
-        let dlsap = ill.dlsap(
-            &vec![0; ill.info.phys_len() as usize],
-            dlpi::prim::SAP_IP as u16,
-        );
-        return send_unitdata(q, out, &dlsap, mp);
-    }
-    if tunnel {
-        if s.nested >= NESTED {
-            s.mib.out_discards += 1;
-            return q.discard(mp, "tunnels nested too deep");
+        Way::Inside => input::ip_input(q, 0, mp, false),
+        Way::Resolve => resolve::resolve(q, out, next, mp),
+        Way::Unitdata(dlsap) => send_unitdata(q, out, &dlsap, mp),
+        Way::No(why) => {
+            q.shared().mib.out_discards += 1;
+            q.discard(mp, why);
         }
-        s.nested += 1;
-    }
-    down(q, wq, mp);
-    if tunnel {
-        q.shared().nested -= 1;
     }
 }
 

@@ -29,6 +29,7 @@ use streams::strlog::{SL_CONSOLE, SL_TRACE, SL_WARN};
 use crate::ill::Ill;
 use crate::ipif::Ipif;
 use crate::module::OnStack;
+use crate::multicast;
 use crate::resolve::{self, Arp, Packet};
 use crate::stack::Stack;
 
@@ -175,6 +176,7 @@ fn probe<M: OnStack>(q: &mut Queue<'_, M>, at: u32, id: u16) {
 
 /// An address that has come up is announced, and a few times more (RFC 5227 2.3).
 pub(crate) fn announce<M: OnStack>(q: &mut Queue<'_, M>, at: u32, id: u16) {
+    multicast::follow(q, at);
     let s = q.shared();
     let resolves = s.ill(at).filter(|i| i.resolves());
     if resolves
@@ -260,6 +262,7 @@ fn conflict(q: &mut Queue<'_, Arp>, at: u32, id: u16, f: &Packet) {
     c.conflicts += 1;
     if d.probe_count > 0 && c.conflicts > d.max_defend {
         s.ipif_down(at, id);
+        multicast::follow(q, at);
         return duplicate(q, at, id, f);
     }
     let lately = |then: Duration| now.saturating_sub(then) < DEFEND_INTERVAL;

@@ -15,8 +15,8 @@ use streams::prelude::*;
 use crate::module::OnStack;
 use crate::reassemble::Outcome;
 use crate::stack::{Stack, Subscriber};
-use crate::wire::{Header, IP_MF, IP_OFFMASK, check, proto};
-use crate::{icmp_in, icmp_out, raw, tcp_news, udp};
+use crate::wire::{Header, IP_MF, IP_OFFMASK, check, is_multicast, proto};
+use crate::{icmp_in, icmp_out, multicast, raw, tcp_news, udp};
 
 /// The timer of reassembly, on the stream of an interface.
 pub(crate) const REASSEMBLY: u64 = 1;
@@ -91,6 +91,7 @@ pub(crate) fn arm<M: OnStack>(q: &mut Queue<'_, M>, ill: u32) {
 fn whole<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, group: bool) {
     match h.proto {
         proto::ICMP => icmp_in::icmp_input(q, ill, h, mp, group),
+        proto::IGMP => multicast::igmp_input(q, ill, h, mp, group),
         proto::TCP if !group && tcp_is_ours(q.shared()) => tcp_news::tcp_input(q, h, mp),
         proto::UDP => udp::udp_input(q, ill, h, mp, group),
         _ => fanout(q, ill, h, mp, group),
@@ -129,7 +130,12 @@ pub(crate) fn tunnel_end(s: &mut Stack, h: &Header) -> Option<Subscriber> {
 #[inline]
 pub fn fanout<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, group: bool) {
     let s = q.shared();
-    let mut all = s.subscribers.iter().filter(|x| x.wants(h)).copied();
+    // A transport user hears the groups that it has joined; PIM and RSVP as in ip_fanout_proto.
+    let filtered = is_multicast(h.dst) && !matches!(h.proto, proto::PIM | proto::RSVP);
+    let groups = &s.multicast;
+    let joined = |u: &Subscriber| !filtered || !u.tpi || groups.wants(u.q, ill, h.dst, h.src);
+    let all = s.subscribers.iter().filter(|x| x.wants(h) && joined(x));
+    let mut all = all.copied();
     let Some(first) = all.next() else {
         s.mib.in_unknown_protos += 1;
         if !group {

@@ -7,23 +7,26 @@
 //!
 //! Spec: ip(7P), the reference's ip-tpi sections 2 and 3.
 //! Kept: address lengths 0, 4, 16 and 12; the protocol byte behind the address; a second
-//! bind replaces the first; no TPI state.
+//! bind replaces the first; no TPI state; of options those of groups alone.
 
 use streams::message::{Ctl, LinkBlk};
 use streams::prelude::*;
 use streams::sys::{I_LINK, I_PLINK, I_PUNLINK, I_UNLINK};
 
-use crate::ioctl;
 use crate::module::Ip;
-use crate::output;
 use crate::stack::Subscriber;
 use crate::tpi::{self, Tli, Tpi};
-use crate::wire::be32;
+use crate::tpi_options::{self, Net, NoOptions};
+use crate::wire::{HEADER, be32, is_multicast};
+use crate::{ioctl, multicast, output};
 
 /// Write side of a /dev/ip stream.
 pub(crate) fn wput(q: &mut Queue<'_, Ip>, mp: Msg) {
     match mp.ty() {
-        MsgType::Data => output::ip_output(q, mp),
+        MsgType::Data => {
+            let mp = with_ttl(q, mp);
+            output::ip_output(q, mp);
+        }
         MsgType::Proto | MsgType::PcProto => request(q, mp),
         MsgType::Ioctl => {
             let link = matches!(
@@ -39,6 +42,21 @@ pub(crate) fn wput(q: &mut Queue<'_, Ip>, mp: Msg) {
         MsgType::Flush => q.flush_driver(mp),
         _ => q.discard(mp, "not for ip"),
     }
+}
+
+/// A datagram to a group has the time to live that IP_MULTICAST_TTL has set, if it has.
+fn with_ttl(q: &mut Queue<'_, Ip>, mut mp: Msg) -> Msg {
+    let Some(head) = mp.rd().first_chunk::<HEADER>() else {
+        return mp;
+    };
+    if is_multicast(be32(head, 16)) {
+        let me = q.rd().qref();
+        let ttl = q.shared().multicast.of(me).ttl;
+        if let (Some(ttl), Some(b)) = (ttl, mp.rd_mut().get_mut(8)) {
+            *b = ttl;
+        }
+    }
+    mp
 }
 
 fn request(q: &mut Queue<'_, Ip>, mp: Msg) {
@@ -57,6 +75,18 @@ fn request(q: &mut Queue<'_, Ip>, mp: Msg) {
             let me = q.rd().qref();
             q.shared().subscribers.retain(|s| s.q != me);
             tpi::ok_ack(tpi::T_UNBIND_REQ)
+        }
+        Ok(Tpi::OptmgmtReq { prim, opts, flags }) => {
+            let me = q.rd().qref();
+            let s = q.shared();
+            let mut groups = s.multicast.of(me);
+            let net = Net {
+                stack: s,
+                groups: &mut groups,
+            };
+            let answer = tpi_options::manage(&mut NoOptions, Some(net), prim, &opts, flags);
+            multicast::commit(q, groups);
+            answer
         }
         _ => tpi::error_ack(prim, Tli::NOTSUPPORT, None),
     };

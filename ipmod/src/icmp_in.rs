@@ -15,7 +15,7 @@ use streams::prelude::*;
 use crate::ire::IreKind;
 use crate::module::OnStack;
 use crate::stack::{Stack, Subscriber};
-use crate::wire::{self, HEADER, Header, be16, be32, proto};
+use crate::wire::{self, HEADER, Header, be16, be32, is_multicast, proto};
 use crate::{deliver, icmp, options, output, raw, redirect};
 
 /// An ICMP datagram for us.
@@ -75,6 +75,7 @@ fn query<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp: Msg, gr
         ),
         // RFC 1122 3.2.2.9: routers answer, hosts don't.
         17 => (12, p.forwarding && (!group || p.mask_broadcast)),
+        _ if is_multicast(h.dst) => (8, p.echo_multicast),
         _ => (8, !group || p.echo_broadcast),
     };
     if !allowed {

@@ -17,6 +17,7 @@ use crate::ioctl::*;
 use crate::ipif::Ipif;
 use crate::ire::Ire;
 use crate::module::OnStack;
+use crate::multicast;
 use crate::stack::Stack;
 use crate::tpi::{sockaddr, sockaddr_bytes};
 use crate::wire::class_mask;
@@ -169,7 +170,9 @@ fn set<M: OnStack>(
             return Ok(Done::Data(Vec::new()));
         }
         SIOCSIFFLAGS => {
-            return Ok(match set_flags(s, at, id, word as u16)? {
+            let next = set_flags(s, at, id, word as u16)?;
+            multicast::follow(q, at);
+            return Ok(match next {
                 Next::Nothing => Done::Data(Vec::new()),
                 Next::Bind => Done::BringUp(at, id),
                 Next::Rise => {
@@ -340,7 +343,9 @@ pub(crate) fn logical<M: OnStack>(
                 has.ok_or(Errno::EADDRNOTAVAIL)?.id
             }
         };
-        return s.remove_ipif(at, id).map(|()| Vec::new());
+        s.remove_ipif(at, id)?;
+        multicast::follow(q, at);
+        return Ok(Vec::new());
     }
     let i = s.ill(at).ok_or(Errno::ENXIO)?;
     let (p2p, broadcasts) = (

@@ -29,6 +29,8 @@ pub mod iff {
     pub const NOARP: u16 = 0x80;
     /// Supports multicast.
     pub const MULTICAST: u16 = 0x800;
+    /// Multicasts go as broadcasts: the link has none.
+    pub const MULTI_BCAST: u16 = 0x1000;
     /// Shares its address with another interface.
     pub const UNNUMBERED: u16 = 0x2000;
     /// DHCP looks after it.
@@ -45,7 +47,7 @@ pub mod iff {
         | 0x100
         | 0x200
         | MULTICAST
-        | 0x1000
+        | MULTI_BCAST
         | UNNUMBERED;
 }
 

@@ -1,7 +1,8 @@
 //! A datagram has arrived: checks, then for us or forwarded.
 //!
 //! ```text
-//!   link ─► header, checksum ─► route ─┬─ ours, broadcast, group ─► deliver.rs
+//!   link ─► header, checksum ─► route ─┬─ ours, broadcast ─► deliver.rs
+//!                                      ├─ group ─────────► multicast.rs
 //!                                      └─ somebody else's ────────► forward.rs
 //! ```
 //!
@@ -12,7 +13,7 @@ use streams::prelude::*;
 use crate::ire::IreKind;
 use crate::module::OnStack;
 use crate::wire::{self, HEADER, is_multicast};
-use crate::{deliver, forward, source_route};
+use crate::{deliver, forward, multicast, source_route};
 
 /// A datagram from interface `ill`; `group`: the link said multicast or broadcast.
 pub fn ip_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mut mp: Msg, group: bool) {
@@ -39,7 +40,7 @@ pub fn ip_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mut mp: Msg, group: 
         return q.discard(mp, "martian source");
     }
     if is_multicast(h.dst) {
-        return deliver::deliver(q, ill, &h, mp, true);
+        return multicast::ip_input(q, ill, &h, mp);
     }
     let Some(id) = s.route(h.dst) else {
         return forward::no_route(q, ill, &h, mp, group);

@@ -1,4 +1,5 @@
-//! IP as a STREAMS driver (`/dev/ip`) and module (`ip`), with ARP, ICMP, UDP, TCP and routing.
+//! IP as a STREAMS driver (`/dev/ip`) and module (`ip`), with ARP, ICMP, IGMP, UDP, TCP and
+//! routing.
 //!
 //! ```text
 //!   /dev/udp tcp icmp ──┐   T_UNITDATA_REQ          (linked under /dev/udp: interface streams)
@@ -6,28 +7,34 @@
 //!              ▼                                            ▼
 //!        output.rs ◄── forward.rs ◄── input.rs ◄──────── module.rs ─── ip over le0
 //!              │           │              └─► deliver.rs ─► icmp_in, udp, subscribers
-//!              ▼           └─► fragment, icmp_out
+//!              ▼           └─► fragment, icmp_out      (to groups: multicast.rs)
 //!        the interface's stream ─► resolve.rs (ARP) ─► data link provider
 //! ```
 //!
-//! Spec: ip(7P), arp(7P), udp(7P), tcp(7P), icmp(7P), RFC 791, 792, 793, 826, 1122, 1812.
+//! Spec: ip(7P), arp(7P), udp(7P), tcp(7P), icmp(7P), RFC 791, 792, 793, 826, 1112,
+//! 1122, 1812, 2236, 3376.
 //! Kept: one streamtab for driver and module; plumbing, names, ioctl numbers, TPI.
 //! Differs: ip and arp share their tables.
 #![forbid(unsafe_code)]
 
 pub mod dad;
 pub mod deliver;
+pub mod filter;
 pub mod fragment;
 pub mod icmp;
 pub mod icmp_out;
+pub mod igmp;
+pub mod igmp_host;
 pub mod ill;
 pub mod input;
 pub mod ioctl;
 pub mod ipif;
 pub mod ire;
 pub mod ire_table;
+pub mod membership;
 pub mod mib;
 pub mod module;
+pub mod multicast;
 pub mod neighbour;
 pub mod options;
 pub mod output;

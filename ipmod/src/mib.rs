@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Spec: RFC 2011 (the MIB-II ip and icmp groups), RFC 2012 (tcp), RFC 2013 (udp);
-//! netstat(1M) -s, kstat(1M).
+//! igmpstat of netinet/igmp_var.h; netstat(1M) -s, kstat(1M).
 //! Kept: the kstats have the names of the MIB without its group; a UDP datagram for nobody
 //! is ip's `noPorts`.
 //! Differs: `outSegs` counts segments that are sent again too; the counters are 64 bits wide,
@@ -78,6 +78,24 @@ mib! {
     icmp_out_msgs "icmpOutMsgs";
     /// ICMP errors kept back: not allowed, or too many.
     icmp_out_drops "icmpOutDrops";
+    /// IGMP messages received.
+    igps_rcv_total "igps_rcv_total";
+    /// IGMP messages cut short.
+    igps_rcv_tooshort "igps_rcv_tooshort";
+    /// IGMP messages with a wrong checksum.
+    igps_rcv_badsum "igps_rcv_badsum";
+    /// Membership queries received.
+    igps_rcv_queries "igps_rcv_queries";
+    /// Membership queries that make no sense.
+    igps_rcv_badqueries "igps_rcv_badqueries";
+    /// Membership reports received.
+    igps_rcv_reports "igps_rcv_reports";
+    /// Membership reports that make no sense.
+    igps_rcv_badreports "igps_rcv_badreports";
+    /// Membership reports received of groups that are ours too.
+    igps_rcv_ourreports "igps_rcv_ourreports";
+    /// Membership reports and leaves sent.
+    igps_snd_reports "igps_snd_reports";
     /// UDP datagrams given to a port.
     udp_in_datagrams "udpInDatagrams";
     /// UDP datagrams for a port that nobody has.
@@ -111,6 +129,9 @@ fn split(name: &'static str) -> (&'static str, String) {
         "udpNoPorts" => return ("ip", "noPorts".to_owned()), // as Solaris has it
         "icmpInErrs" => return ("icmp", "inErrors".to_owned()),
         _ => {}
+    }
+    if name.starts_with("igps_") {
+        return ("igmp", name.to_owned());
     }
     let at = name.find(|c: char| c.is_ascii_uppercase()).unwrap_or(0);
     let (group, rest) = name.split_at(at);

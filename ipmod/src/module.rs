@@ -24,7 +24,7 @@ use streams::prelude::*;
 
 use crate::ill::{Dl, Ill, bind_ip, iff};
 use crate::stack::Stack;
-use crate::{deliver, driver, input, ioctl, redirect, tcp_news};
+use crate::{deliver, driver, input, ioctl, multicast, redirect, tcp_news};
 
 /// An instance of ip.
 pub enum Ip {
@@ -92,6 +92,9 @@ impl Module for Ip {
         if tag == redirect::REDIRECTS {
             redirect::expire(q);
         }
+        if tag == multicast::IGMP {
+            multicast::expire(q, ill);
+        }
         if tag == tcp_news::TIMER {
             tcp_news::rearm(q, None);
         }
@@ -111,6 +114,7 @@ impl Module for Ip {
             _ => {
                 let me = q.rd().qref();
                 q.shared().subscribers.retain(|s| s.q != me);
+                multicast::leave_all(q);
                 Wait::Done
             }
         }
@@ -119,6 +123,7 @@ impl Module for Ip {
 
 /// Unbinds and detaches, then forgets the interface.
 fn close_ill(q: &mut Queue<'_, Ip>, at: u32) -> Wait {
+    multicast::gone(q, at);
     let s = q.shared();
     s.ill_down(at);
     for mp in s.neighbours.remove_where(at, |_| true) {
@@ -200,6 +205,7 @@ fn rput(q: &mut Queue<'_, Ip>, mut mp: Msg) {
                 i.bound = false;
                 i.error = Some(e);
             }
+            multicast::follow(q, ill);
             finish(q, ill, Some(e));
         }
         MsgType::Flush => {
@@ -287,6 +293,9 @@ pub(crate) fn bring_up_at<M: OnStack>(q: &mut Queue<'_, M>, wq: QRef, ill: u32, 
 
 /// An answer of the provider: the next step.
 fn dl_answer(q: &mut Queue<'_, Ip>, ill: u32, p: &Prim) {
+    if multicast::dl_answer(q, ill, p) {
+        return;
+    }
     let Some(i) = q.shared().ill_mut(ill) else {
         return;
     };

@@ -47,6 +47,8 @@ macro_rules! params {
 const PARAMS: &[Param] = params! {
     "ip_forwarding" 0..=1 params.forwarding: bool;
     "ip_respond_to_echo_broadcast" 0..=1 params.echo_broadcast: bool;
+    "ip_respond_to_echo_multicast" 0..=1 params.echo_multicast: bool;
+    "igmp_max_version" 1..=3 multicast.max_version: u8;
     "ip_respond_to_timestamp" 0..=1 params.timestamp: bool;
     "ip_respond_to_timestamp_broadcast" 0..=1 params.timestamp_broadcast: bool;
     "ip_respond_to_address_mask_broadcast" 0..=1 params.mask_broadcast: bool;
@@ -86,6 +88,7 @@ const REPORTS: &[Report] = &[
     ("ip_ill_status", ills),
     ("ip_ipif_status", ipifs),
     ("ip_ire_status", ires),
+    ("ip_group_status", groups),
     ("ip_pmtu_status", pmtus),
     ("arp_cache_status", arps),
     ("ip_mib", mib),
@@ -194,6 +197,31 @@ fn ires(s: &Stack) -> String {
             r.kind,
             r.flags,
             r.mtu
+        );
+    }
+    t
+}
+
+/// interface group references mode sources (with commas, `-` for none)
+fn groups(s: &Stack) -> String {
+    let mut t = String::new();
+    for m in s.members() {
+        let name = s.ill(m.ill).map_or("-", |i| i.name.as_str());
+        let mode = if m.filter.exclude {
+            "EXCLUDE"
+        } else {
+            "INCLUDE"
+        };
+        let sources = m.filter.sources.iter().map(|a| ip(*a).to_string());
+        let sources = match sources.collect::<Vec<_>>().join(",") {
+            none if none.is_empty() => "-".to_owned(),
+            some => some,
+        };
+        let _ = writeln!(
+            t,
+            "{name} {} {} {mode} {sources}",
+            ip(m.group),
+            m.references
         );
     }
     t

@@ -14,12 +14,12 @@ use streams::prelude::*;
 
 use crate::forward::{in_pieces, leads_out};
 use crate::icmp_out::{self, code, ty};
-use crate::ill::{Dlsap, Ill, iff};
+use crate::ill::{Dlsap, iff};
 use crate::ire::{IreKind, RTF_BLACKHOLE, RTF_REJECT};
 use crate::module::OnStack;
 use crate::stack::{NO_ILL, Stack};
 use crate::wire::{self, HEADER, IP_DF, IP_MF, IP_OFFMASK, be16, be32, is_multicast, put16, put32};
-use crate::{input, resolve};
+use crate::{input, multicast, resolve};
 
 /// Datagrams that may nest in tunnels through this stack before they count as a loop.
 const NESTED: u32 = 4;
@@ -43,11 +43,10 @@ pub fn ip_output<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
     let (dst, src, frag) = (be32(b, 16), be32(b, 12), be16(b, 6));
     let s = q.shared();
     s.mib.out_requests += 1;
-    let multicast = is_multicast(dst);
-    let Some(id) = s
-        .route(dst)
-        .or_else(|| if multicast { s.multicast_route() } else { None })
-    else {
+    if is_multicast(dst) {
+        return multicast::ip_output(q, mp);
+    }
+    let Some(id) = s.route(dst) else {
         s.mib.out_no_routes += 1;
         finish_header(s, &mut mp, ihl, src, frag);
         icmp_out::error(q, 0, &mp, ty::UNREACHABLE, code::HOST, 0);
@@ -70,7 +69,7 @@ pub fn ip_output<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
     if !leads_out(kind) {
         return input::ip_input(q, 0, mp, false); // ours: looped back inside
     }
-    if kind == IreKind::Broadcast || multicast {
+    if kind == IreKind::Broadcast {
         let copy = mp.copymsg();
         input::ip_input(q, out, copy, true);
     }
@@ -94,7 +93,7 @@ pub fn ip_output<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
 
 /// Source, identification, checksum.
 #[inline]
-fn finish_header(s: &mut Stack, mp: &mut Msg, ihl: usize, src: u32, frag: u16) {
+pub(crate) fn finish_header(s: &mut Stack, mp: &mut Msg, ihl: usize, src: u32, frag: u16) {
     let atomic = frag & IP_DF != 0 && frag & (IP_MF | IP_OFFMASK) == 0;
     let ident = if atomic { None } else { Some(s.next_ident()) };
     let b = mp.rd_mut();
@@ -118,24 +117,6 @@ impl Stack {
             ire.dst
         };
         self.ill(ire.ill).map_or(0, |i| i.source_to(to))
-    }
-
-    /// Where a multicast goes that no route names: the first interface that can.
-    fn multicast_route(&mut self) -> Option<crate::ire::IreId> {
-        let able = iff::UP | iff::MULTICAST;
-        let able = |i: &&Ill| i.flags & able == able && i.flags & iff::LOOPBACK == 0;
-        let p = self
-            .ills
-            .iter()
-            .flatten()
-            .filter(able)
-            .find_map(|i| i.up().next())?;
-        let near = if p.dst != 0 {
-            p.dst
-        } else {
-            (p.addr & p.mask) | 1
-        };
-        self.route(near)
     }
 }
 

@@ -76,6 +76,21 @@ pub struct ArpEntry {
     pub flags: String,
 }
 
+/// A line of `netstat -g`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Interface.
+    pub interface: String,
+    /// The group.
+    pub group: Ipv4Addr,
+    /// How many streams have joined it; one more for 224.0.0.1.
+    pub references: u32,
+    /// INCLUDE or EXCLUDE.
+    pub mode: String,
+    /// The sources that are included or excluded.
+    pub sources: Vec<Ipv4Addr>,
+}
+
 /// Closes a descriptor when it goes out of scope: plumbing must not leak on an error.
 struct Fd<'a>(&'a dyn Sys, i32);
 impl Drop for Fd<'_> {
@@ -416,6 +431,29 @@ pub fn arp_table(sys: &dyn Sys) -> Result<Vec<ArpEntry>, Errno> {
             addr: w.get(1)?.parse().ok()?,
             mac: (*w.get(2)?).to_owned(),
             flags: (*w.get(3)?).to_owned(),
+        })
+    })
+}
+
+/// Every group that is received (`netstat -g`).
+///
+/// # Errors
+/// As [`interfaces`].
+pub fn groups(sys: &dyn Sys) -> Result<Vec<Group>, Errno> {
+    report(sys, "ip_group_status", |w| {
+        let sources = match *w.get(4)? {
+            "-" => Vec::new(),
+            all => all
+                .split(',')
+                .map(|a| a.parse().ok())
+                .collect::<Option<_>>()?,
+        };
+        Some(Group {
+            interface: (*w.first()?).to_owned(),
+            group: w.get(1)?.parse().ok()?,
+            references: w.get(2)?.parse().ok()?,
+            mode: (*w.get(3)?).to_owned(),
+            sources,
         })
     })
 }

@@ -19,8 +19,9 @@ use crate::module::OnStack;
 use crate::raw_options::Options;
 use crate::stack::{Stack, Subscriber};
 use crate::tpi::{self, Bad, Tli, Tpi, state};
+use crate::tpi_options::{self, Net};
 use crate::wire::{self, HEADER, be16, be32, is_multicast};
-use crate::{deliver, ioctl, output, tpi_options};
+use crate::{deliver, ioctl, multicast, output};
 
 /// A /dev/icmp or /dev/rawip stream.
 pub struct RawIp {
@@ -54,6 +55,7 @@ impl Module for RawIp {
     fn close(q: &mut Queue<'_, Self>, _: &Close) -> Wait {
         let me = q.rd().qref();
         q.shared().subscribers.retain(|s| s.q != me);
+        multicast::leave_all(q);
         Wait::Done
     }
 }
@@ -118,6 +120,7 @@ fn request(q: &mut Queue<'_, RawIp>, mut mp: Msg) {
 }
 
 fn ask(q: &mut Queue<'_, RawIp>, t: Tpi) -> Msg {
+    let me = q.rd().qref();
     let r = q.ptr();
     let now = r.state;
     let refuse = |prim, tli| tpi::error_ack(prim, tli, None);
@@ -130,7 +133,14 @@ fn ask(q: &mut Queue<'_, RawIp>, t: Tpi) -> Msg {
             tpi::addr_ack(own, if r.peer == 0 { &[] } else { &peer })
         }
         Tpi::OptmgmtReq { prim, opts, flags } => {
-            let answer = tpi_options::manage(&mut r.options, prim, &opts, flags);
+            let (r, s) = q.both();
+            let mut groups = s.multicast.of(me);
+            let net = Net {
+                stack: s,
+                groups: &mut groups,
+            };
+            let answer = tpi_options::manage(&mut r.options, Some(net), prim, &opts, flags);
+            multicast::commit(q, groups);
             publish(q);
             answer
         }
@@ -205,7 +215,8 @@ fn datagram(q: &mut Queue<'_, RawIp>, to: u32, mut data: Msg) {
         return q.qreply(tpi::uderror_ind(&dest, Errno::EMSGSIZE));
     }
     let ttl = if is_multicast(to) {
-        o.multicast_ttl
+        let me = q.rd().qref();
+        q.shared().multicast.of(me).ttl()
     } else {
         o.ttl
     };

@@ -1,10 +1,12 @@
-//! The options of a /dev/icmp or /dev/rawip stream; tpi_options.rs reads the requests.
+//! The options of a /dev/icmp or /dev/rawip stream; tpi_options.rs reads the requests,
+//! membership.rs has those of groups.
 //!
 //! Spec: icmp(7P), ip(7P), sys/socket.h, netinet/in.h.
 
+pub use crate::membership::{IP_MULTICAST_IF, IP_MULTICAST_LOOP, IP_MULTICAST_TTL};
 use crate::tpi_options::{self, Refused};
 pub use crate::tpi_options::{IP_TOS, IP_TTL, IPPROTO_IP, SOL_SOCKET};
-pub use crate::udp_options::{IP_MULTICAST_TTL, SO_BROADCAST, SO_DGRAM_ERRIND};
+pub use crate::udp_options::{SO_BROADCAST, SO_DGRAM_ERRIND};
 use crate::wire::proto;
 
 /// The protocol of the stream; 255 for one whose user writes whole datagrams.
@@ -31,8 +33,6 @@ pub struct Options {
     pub tos: u8,
     /// IP_TTL.
     pub ttl: u8,
-    /// IP_MULTICAST_TTL.
-    pub multicast_ttl: u8,
     /// Who has opened it may have any protocol.
     pub privileged: bool,
 }
@@ -47,7 +47,6 @@ impl Options {
             errind: false,
             tos: 0,
             ttl: 255, // icmp_def_ttl
-            multicast_ttl: 1,
             privileged,
         }
     }
@@ -62,7 +61,9 @@ impl tpi_options::Options for Options {
         (IPPROTO_IP, IP_HDRINCL),
         (IPPROTO_IP, IP_TOS),
         (IPPROTO_IP, IP_TTL),
+        (IPPROTO_IP, IP_MULTICAST_IF),
         (IPPROTO_IP, IP_MULTICAST_TTL),
+        (IPPROTO_IP, IP_MULTICAST_LOOP),
     ];
 
     fn get(&self, level: u32, name: u32) -> Option<u32> {
@@ -74,7 +75,6 @@ impl tpi_options::Options for Options {
             (IPPROTO_IP, IP_HDRINCL) => self.hdrincl.into(),
             (IPPROTO_IP, IP_TOS) => self.tos.into(),
             (IPPROTO_IP, IP_TTL) => self.ttl.into(),
-            (IPPROTO_IP, IP_MULTICAST_TTL) => self.multicast_ttl.into(),
             _ => return None,
         })
     }
@@ -97,7 +97,6 @@ impl tpi_options::Options for Options {
             (IPPROTO_IP, IP_TOS) => self.tos = byte()?,
             (IPPROTO_IP, IP_TTL) if value == 0 => return Err(Refused::Value),
             (IPPROTO_IP, IP_TTL) => self.ttl = byte()?,
-            (IPPROTO_IP, IP_MULTICAST_TTL) => self.multicast_ttl = byte()?,
             _ => return Err(Refused::Unknown),
         }
         Ok(())

@@ -15,8 +15,10 @@ use std::time::Duration;
 use dlpi::prim::{DL_UNITDATA_IND, Prim, SAP_ARP, SAP_IP, fast};
 use streams::prelude::*;
 
+use crate::ill::iff;
 use crate::ioctl;
 use crate::module::{OnStack, fast_path_probe};
+use crate::multicast::link_address;
 use crate::neighbour::{AGAIN, Neighbour};
 use crate::output::send_unitdata;
 use crate::stack::{NO_ILL, Stack};
@@ -43,10 +45,10 @@ pub fn resolve<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32, mp: Msg) {
         return q.discard(mp, "the interface is gone");
     };
     let broadcast = next == u32::MAX || next == 0 || ill.up().any(|p| p.broadcast == next);
-    let known = if is_multicast(next) {
-        let [_, b, c, d] = next.to_be_bytes();
-        Some([0x01, 0x00, 0x5e, b & 0x7f, c, d]) // RFC 1112 6.4
-    } else if broadcast {
+    let multicast = is_multicast(next);
+    let known = if multicast && ill.flags & iff::MULTI_BCAST == 0 {
+        Some(link_address(next))
+    } else if broadcast || multicast {
         ill.info
             .brdcst_addr
             .get(..6)

@@ -16,6 +16,7 @@ use crate::icmp::RateLimit;
 use crate::ill::Ill;
 use crate::ire::{IreId, IreKind, IreTable};
 use crate::mib::Mib;
+use crate::multicast::Multicast;
 use crate::neighbour::Neighbours;
 use crate::pmtu::PathMtus;
 use crate::reassemble::Reassembly;
@@ -51,6 +52,8 @@ pub struct Params {
     pub def_ttl: u8,
     /// `ip_respond_to_echo_broadcast`.
     pub echo_broadcast: bool,
+    /// `ip_respond_to_echo_multicast`.
+    pub echo_multicast: bool,
     /// `ip_broadcast_ttl`.
     pub broadcast_ttl: u8,
     /// `ip_forward_directed_broadcasts`.
@@ -91,6 +94,7 @@ impl Default for Params {
             forwarding: true,
             def_ttl: 255,
             echo_broadcast: true,
+            echo_multicast: true,
             broadcast_ttl: 1,
             directed_broadcasts: false,
             forward_src_routed: true,
@@ -156,6 +160,8 @@ pub struct Stack {
     cache: Box<[(u64, u32, IreId); CACHED]>,
     /// TCP.
     pub(crate) tcp: crate::tcp_engine::Engine,
+    /// Groups.
+    pub multicast: Multicast,
     /// Last anonymous port given.
     pub last_port: u16,
 }
@@ -178,6 +184,7 @@ impl Default for Stack {
             path_mtu: PathMtus::default(),
             cache: Box::new([(u64::MAX, 0, 0); CACHED]),
             tcp: crate::tcp_engine::Engine::default(),
+            multicast: Multicast::default(),
             last_port: 32767,
         };
         // lo0 has no stream: 127.0.0.1 is looped back inside.
@@ -188,10 +195,11 @@ impl Default for Stack {
 }
 
 impl Stack {
-    /// A stack whose TCP draws its initial sequence numbers from this.
+    /// A stack that draws TCP's initial sequence numbers and IGMP's delays from this.
     pub fn seeded(seed: u64) -> Stack {
         Stack {
             tcp: crate::tcp_engine::Engine::seeded(seed),
+            multicast: Multicast::seeded(seed),
             ..Stack::default()
         }
     }

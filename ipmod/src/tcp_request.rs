@@ -178,7 +178,7 @@ fn connect(q: &mut Queue<'_, Tcp>, i: usize, dest: &[u8]) -> Msg {
 fn options(q: &mut Queue<'_, Tcp>, i: usize, prim: u32, opts: &[u8], flags: u32) -> Msg {
     let e = &mut q.shared().tcp;
     let before = e.conns[i].options;
-    let answer = tpi_options::manage(&mut e.conns[i].options, prim, opts, flags);
+    let answer = tpi_options::manage(&mut e.conns[i].options, None, prim, opts, flags);
     let c = &e.conns[i];
     if c.options == before {
         return answer;

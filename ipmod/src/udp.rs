@@ -11,11 +11,11 @@
 //! has ip at its bottom and the linking of majors must not close a cycle.
 //!
 //! Spec: udp(7P), tihdr(7P), RFC 768, the reference's ip-tpi 4.5.
-//! Kept: states, error replies, an anonymous port in place of a busy one (O_T_BIND_REQ).
+//! Kept: states, error replies, an anonymous port in place of a busy one (O_T_BIND_REQ),
+//! unless it may be shared (SO_REUSEADDR).
 //! Kept: of several streams on a port the connected one hears its peer, then the one with
 //! the exact address, then the one with none; T_UDERROR_IND about what happened to a
 //! datagram only for who asked (SO_DGRAM_ERRIND), of one that can't be sent always.
-//! Differs: memberships of groups are IP's business and not asked for here.
 
 use streams::message::{Ctl, LinkBlk};
 use streams::prelude::*;
@@ -24,9 +24,10 @@ use streams::sys::{I_LINK, I_PLINK, I_PUNLINK, I_UNLINK};
 use crate::module::{OnStack, lrput};
 use crate::stack::{Port, Stack};
 use crate::tpi::{self, Bad, Tli, Tpi, state};
+use crate::tpi_options::{self, Net};
 use crate::udp_options::Options;
 use crate::wire::{self, HEADER, Header, be16, be32, is_multicast, proto, put16};
-use crate::{icmp_out, ioctl, output, tpi_options};
+use crate::{icmp_out, ioctl, multicast, output};
 use smallvec::SmallVec;
 
 /// A /dev/udp stream.
@@ -66,6 +67,7 @@ impl Module for Udp {
 
     fn close(q: &mut Queue<'_, Self>, _: &Close) -> Wait {
         unbind(q);
+        multicast::leave_all(q);
         Wait::Done
     }
 }
@@ -155,9 +157,16 @@ fn request(q: &mut Queue<'_, Udp>, mp: Msg) {
             q.qreply(answer);
         }
         Tpi::OptmgmtReq { prim, opts, flags } => {
+            let me = q.rd().qref();
             let (u, s) = q.both();
             u.options.default_ttl = s.params.def_ttl;
-            let answer = tpi_options::manage(&mut u.options, prim, &opts, flags);
+            let mut groups = s.multicast.of(me);
+            let net = Net {
+                stack: s,
+                groups: &mut groups,
+            };
+            let answer = tpi_options::manage(&mut u.options, Some(net), prim, &opts, flags);
+            multicast::commit(q, groups);
             publish(q);
             q.freemsg(mp);
             q.qreply(answer);
@@ -234,6 +243,7 @@ fn bind(q: &mut Queue<'_, Udp>, prim: u32, addr: &[u8]) -> Msg {
         return tpi::error_ack(prim, Tli::SYSERR, Some(Errno::EADDRNOTAVAIL));
     }
     let me = q.rd().qref();
+    let reuse = q.ptr().options.reuse;
     let s = q.shared();
     let busy = |s: &Stack, p: u16| {
         s.ports.get(&p).is_some_and(|l| {
@@ -242,7 +252,7 @@ fn bind(q: &mut Queue<'_, Udp>, prim: u32, addr: &[u8]) -> Msg {
         })
     };
     let mut port = want;
-    if port == 0 || busy(s, port) {
+    if port == 0 || (busy(s, port) && !reuse) {
         if port != 0 && prim == tpi::T_BIND_REQ {
             return tpi::error_ack(prim, Tli::ADDRBUSY, None);
         }
@@ -304,15 +314,20 @@ fn datagram(q: &mut Queue<'_, Udp>, (daddr, dport): (u32, u16), mut data: Msg) {
         let dest = tpi::sockaddr_bytes(dport, daddr);
         return q.qreply(tpi::uderror_ind(&dest, Errno::EMSGSIZE));
     }
+    let me = q.rd().qref();
     let s = q.shared();
     s.mib.udp_out_datagrams += 1;
-    let src = if from != 0 {
+    let group = is_multicast(daddr);
+    // One bound to a group has no address to send from.
+    let src = if from != 0 && !is_multicast(from) {
         from
+    } else if group {
+        s.multicast_source(me, daddr)
     } else {
         s.route(daddr).map_or(0, |id| s.source_for(id))
     };
-    let ttl = if is_multicast(daddr) {
-        options.multicast_ttl
+    let ttl = if group {
+        s.multicast.of(me).ttl()
     } else {
         options.ttl.unwrap_or(s.params.def_ttl)
     };
@@ -377,12 +392,16 @@ pub fn udp_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp:
     }
     let (sport, dport) = (be16(body, 0), be16(body, 2));
     let s = q.shared();
+    // Of groups a stream hears those that it has joined on this interface.
+    let filtered = is_multicast(h.dst);
+    let groups = &s.multicast;
     let mut to: SmallVec<[(u32, QRef); 4]> = s
         .ports
         .get(&dport)
         .into_iter()
         .flatten()
         .filter_map(|p| Some((fit(p, h, sport)?, p.q)))
+        .filter(|(_, u)| !filtered || groups.wants(*u, ill, h.dst, h.src))
         .collect();
     to.sort_by_key(|t| std::cmp::Reverse(t.0)); // stable: who came first, first
     if to.is_empty() {

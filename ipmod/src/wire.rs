@@ -37,6 +37,10 @@ pub mod proto {
     pub const UDP: u8 = 17;
     /// IPv6 in IPv4.
     pub const IPV6: u8 = 41;
+    /// RSVP.
+    pub const RSVP: u8 = 46;
+    /// PIM.
+    pub const PIM: u8 = 103;
 }
 
 /// What a sound header says. Addresses are in host order.

@@ -232,17 +232,58 @@ pub fn icmp(data: &[u8]) {
     h.end();
 }
 
-/// IGMP messages with the right checksum.
+/// IGMP messages with the right checksum, to a host that joins and leaves groups meanwhile.
+/// The first byte says what: 1 a membership, 2 time passes, 4 to the group instead of to all
+/// systems, 8 as is, with any TTL.
 pub fn igmp(data: &[u8]) {
     let h = Host::plumbed(false);
+    let fd =
+        h.p.open("/dev/udp", oflag::O_RDWR | oflag::O_NONBLOCK)
+            .expect("open");
     for piece in pieces(data) {
-        let mut b = piece.to_vec();
+        let Some((how, rest)) = piece.split_first() else {
+            continue;
+        };
+        if how & 1 != 0 {
+            // IP_MULTICAST_IF to IP_DROP_SOURCE_MEMBERSHIP, of few groups and sources.
+            let any = |i: usize| rest.get(i).copied().unwrap_or(0);
+            let name = 0x10 + u32::from(any(0)) % 9;
+            let mut value = vec![239, 1, 2, any(1) & 3];
+            if name >= 0x15 {
+                value.extend([10, 0, 0, any(2)]);
+            }
+            value.extend([[0; 4], [10, 0, 0, 1], [11, 0, 0, 1]][usize::from(any(3)) % 3]);
+            let words = [
+                9,
+                12 + value.len() as u32,
+                16,
+                4,
+                0,
+                name,
+                value.len() as u32,
+            ];
+            let mut req: Vec<u8> = words.iter().flat_map(|w| w.to_ne_bytes()).collect();
+            req.extend(value);
+            h.p.putmsg(fd, Some(&req), None, false).expect("putmsg");
+            while h.p.getmsg(fd, 256, 2000, false).is_ok() {}
+        }
+        if how & 2 != 0 {
+            h.k.advance(Duration::from_millis(u64::from(*how) * 50));
+        }
+        let mut b = rest.to_vec();
         if b.len() >= 8 {
             wire::put16(&mut b, 2, 0);
             let sum = wire::checksum(&b);
             wire::put16(&mut b, 2, sum);
         }
-        h.datagram(2, 0, 1, &b);
+        b.truncate(1400);
+        let dst = match (how & 4, b.get(4..8)) {
+            (4, Some(_)) => wire::be32(&b, 4),
+            _ => 0xe000_0001,
+        };
+        let ttl = if how & 8 != 0 { how >> 4 } else { 1 };
+        let head = wire::header(20 + b.len(), 2, ttl, 0, 1, THEM, dst);
+        h.frame(0x0800, &[&head[..], &b].concat());
     }
     h.end();
 }

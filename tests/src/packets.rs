@@ -18,6 +18,8 @@ use std::rc::Rc;
 
 /// IP protocol numbers.
 pub const ICMP: u8 = 1;
+/// IGMP.
+pub const IGMP: u8 = 2;
 /// IP in IP (RFC 2003).
 pub const IPIP: u8 = 4;
 /// TCP.
@@ -344,7 +346,7 @@ pub fn sums_right() -> Check {
         let sum = match ip.proto {
             _ if ip.is_fragment() => 0,
             IPIP => return check(&ip.payload, &[sums_right()]),
-            ICMP => checksum(&[&ip.payload]),
+            ICMP | IGMP => checksum(&[&ip.payload]),
             UDP if ip.payload.get(6..8) == Some(&[0, 0]) => 0,
             UDP | TCP => checksum(&[&ip.pseudo_header(ip.proto, ip.payload.len()), &ip.payload]),
             _ => 0,

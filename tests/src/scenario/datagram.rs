@@ -3,6 +3,7 @@
 //! ```text
 //!   src= dst= ttl= tos= id= proto= df=1 mf=1 frag=BYTES opts="\x44.." data="x"*100
 //!   udp=SPORT.DPORT     tcp=SPORT.DPORT (a SYN)      icmp=TYPE.CODE rest=WORD
+//!   igmp=TYPE.CODE      groups.rs
 //!   about_src= about_dst= about_proto= about_ttl= about_frag= about_len= about_icmp=
 //!                                 the datagram that an ICMP error quotes, 8 bytes of it
 //!   ver= hlen= len= sum=bad cut=N pad=N link=broadcast|multicast      how it is damaged
@@ -15,8 +16,8 @@
 use std::net::Ipv4Addr;
 
 use super::text::Tok;
-use super::{Wrong, inside};
-use crate::packets::{ICMP, Ip4, TCP, UDP, checksum, ip4};
+use super::{Wrong, groups, inside};
+use crate::packets::{ICMP, IGMP, Ip4, TCP, UDP, checksum, ip4};
 
 /// What stands in a case.
 pub struct Fields<'a>(pub &'a [Tok]);
@@ -93,9 +94,10 @@ pub fn build(f: &Fields<'_>) -> Result<Vec<u8>, Wrong> {
             let rest = f.addr("gw")?.map_or(rest, u32::from);
             d.icmp(ty as u8, code as u8, rest.to_be_bytes(), &data)
         }
-        _ => match inside::payload(f)? {
-            Some((proto, carried)) => d.carrying(proto, &carried),
-            None => d.carrying(f.num("proto")?.unwrap_or(255) as u8, &data),
+        _ => match (f.pair("igmp")?, inside::payload(f)?) {
+            (Some((ty, code)), _) => d.carrying(IGMP, &groups::igmp(f, ty as u8, code as u8)?),
+            (_, Some((proto, carried))) => d.carrying(proto, &carried),
+            _ => d.carrying(f.num("proto")?.unwrap_or(255) as u8, &data),
         },
     };
     if let Some(p) = f.num("proto")? {
@@ -151,7 +153,7 @@ fn damage(f: &Fields<'_>, b: &mut Vec<u8>) -> Result<(), Wrong> {
     }
     match f.word("sum").as_deref() {
         Some("bad") => b[10] ^= 0x55,
-        Some("badicmp") => b[22] ^= 0x55,
+        Some("badicmp" | "badigmp") => b[22] ^= 0x55,
         Some(w) => return Err(format!("sum={w}?")),
         None => {}
     }
@@ -196,6 +198,9 @@ pub fn field(b: &[u8], key: &str) -> Result<Tok, Wrong> {
         "udp" if is(UDP) => Tok::word(format!("{}.{}", half(0), half(2))),
         "tcp" if is(TCP) => Tok::word(format!("{}.{}", half(0), half(2))),
         "icmp" if is(ICMP) => Tok::word(format!("{}.{}", half(0) >> 8, half(0) & 0xff)),
+        "igmp" if is(IGMP) => Tok::word(format!("{}.{}", half(0) >> 8, half(0) & 0xff)),
+        "group" if is(IGMP) => addr(rest().into()),
+        "records" if is(IGMP) => Tok::Bytes(groups::records(p).into()),
         "data" if matches!(d.proto, UDP | ICMP) && d.offset == 0 => {
             Tok::Bytes(p.get(8..).unwrap_or(&[]).to_vec())
         }
@@ -205,7 +210,7 @@ pub fn field(b: &[u8], key: &str) -> Result<Tok, Wrong> {
         "mtu" => num((rest() & 0xffff) as usize),
         "ptr" => num((rest() >> 24) as usize),
         "gw" => addr(rest().into()),
-        "udp" | "tcp" | "icmp" => Tok::word("none"),
+        "udp" | "tcp" | "icmp" | "igmp" | "records" => Tok::word("none"),
         _ => return Err(format!("a datagram has no {key}")),
     })
 }
@@ -230,9 +235,10 @@ fn about(b: &[u8], key: &str) -> Result<Tok, Wrong> {
 }
 
 /// Each field that is expected, as it is here; checksums must be right.
-pub fn look(b: &[u8], expect: &[Tok]) -> Result<Vec<Tok>, Wrong> {
+pub fn look(b: &[u8], link: &str, expect: &[Tok]) -> Result<Vec<Tok>, Wrong> {
     inside::sums(b)?;
     let one = |t: &Tok| match t {
+        Tok::Key(k, _) if k == "link" => Ok(Tok::key("link", Tok::word(link))),
         Tok::Key(k, _) => Ok(Tok::key(k.clone(), field(b, k)?)),
         t => Err(format!("{t} is no field")),
     };

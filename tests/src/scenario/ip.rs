@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   %net  hme0 10.0.0.1/24 [mtu=N]        an Ethernet; its neighbours answer ARP
-//!   %net  mem0 10.0.0.1 10.0.0.2 [mtu=N]  a point-to-point link
+//!   %net  mem0 10.0.0.1 10.0.0.2 [mtu=N]  a point-to-point link; hme3 has no multicast
 //!   %ifconfig hme0 up | down | mtu N | ADDR     one of the SIOCSIF* ioctls
 //!   %route [delete] 10.2.0.0/16 10.0.0.9 [reject|blackhole]
 //!   %ndd  ip_forwarding [0]               ND_SET, or ND_GET -> value
@@ -11,6 +11,7 @@
 //!   %ire  10.0.0.0/24 -> kind=IfResolver if=hme0 gw=10.0.0.1 flags=0 mtu=1500 | nothing
 //!   %mib  ipInDiscards -> 1               a counter
 //!   %drops "no route" -> 1                what was discarded for this reason; ? shows all
+//!   %group [@n] IP_ADD_MEMBERSHIP 239.1.2.3 [on=A] [source=A]     groups.rs
 //!   %in   hme0 [times=N] FIELDS           a datagram arrives (datagram.rs)
 //!   %out  hme0 -> FIELDS | nothing        the next one that has left
 //!   %send [@n] FIELDS                     M_DATA down a stream of /dev/ip
@@ -39,8 +40,10 @@ use super::{Outcome, Wrong};
 
 pub(super) const OURS: [u8; 6] = [8, 0, 0x20, 0, 0, 1];
 pub(super) const THEIRS: [u8; 6] = [8, 0, 0x20, 0, 0, 2];
-const GROUP: [u8; 6] = [1, 0, 0x5e, 0, 0, 9];
 pub(super) const ETHER: usize = 14;
+
+/// How the link was told to carry a datagram, and the datagram.
+pub type Left = (&'static str, Vec<u8>);
 
 /// One end of a link; the case has the other.
 #[derive(Clone, Default)]
@@ -50,7 +53,7 @@ struct Wire(Arc<Mutex<Frames>>);
 struct Frames {
     bell: Option<Doorbell>,
     inbox: VecDeque<Vec<u8>>,
-    outbox: VecDeque<Vec<u8>>,
+    outbox: VecDeque<Left>,
     arps: VecDeque<Vec<u8>>,
     /// Nobody answers ARP.
     hushed: bool,
@@ -71,6 +74,8 @@ impl Wire {
 struct End {
     wire: Wire,
     ether: bool,
+    /// It can receive groups.
+    groups: bool,
 }
 
 impl Link for End {
@@ -94,9 +99,18 @@ impl Link for End {
             }
             (true, _) => {
                 let d = frame.get(ETHER..).unwrap_or(&[]).to_vec();
+                let how = match frame.first_chunk() {
+                    Some([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]) => "broadcast",
+                    Some(to) if *to == group_address(&d) => "multicast",
+                    Some([1, ..]) => "another group",
+                    _ => "unicast",
+                };
+                self.wire.with(|w| w.outbox.push_back((how, d)));
+            }
+            (false, _) => {
+                let d = ("unicast", frame.to_vec());
                 self.wire.with(|w| w.outbox.push_back(d));
             }
-            (false, _) => self.wire.with(|w| w.outbox.push_back(frame.to_vec())),
         }
         Ok(())
     }
@@ -108,6 +122,21 @@ impl Link for End {
     }
     fn attach(&mut self, bell: Doorbell) {
         self.wire.with(|w| w.bell = Some(bell));
+    }
+    fn multicast(&mut self, _: &[u8; 6], _: bool) -> io::Result<()> {
+        match self.groups {
+            true => Ok(()),
+            false => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+/// The link address of the group that a datagram is for (RFC 1112 6.4); to a host it comes
+/// to that of all systems.
+fn group_address(d: &[u8]) -> [u8; 6] {
+    match d.get(16..20) {
+        Some(&[224..=239, a, b, c]) => [1, 0, 0x5e, a & 0x7f, b, c],
+        _ => [1, 0, 0x5e, 0, 0, 1],
     }
 }
 
@@ -156,6 +185,7 @@ impl Wires {
                 Some(wire) => Ok(Box::new(End {
                     wire: wire.clone(),
                     ether: driver == "hme",
+                    groups: ppa != 3,
                 }) as Box<dyn Link>),
                 None => Err(io::ErrorKind::NotFound.into()),
             };
@@ -173,7 +203,7 @@ impl Wires {
         if ether {
             let to = match f.word("link").as_deref() {
                 Some("broadcast") => [0xff; 6],
-                Some("multicast") => GROUP,
+                Some("multicast") => group_address(&frame),
                 _ => OURS,
             };
             let head = [&to[..], &THEIRS, &[8, 0]].concat();
@@ -224,7 +254,7 @@ impl Wires {
     }
 
     /// `%out`
-    pub fn left(&self, name: &Tok) -> Result<Option<Vec<u8>>, Wrong> {
+    pub fn left(&self, name: &Tok) -> Result<Option<Left>, Wrong> {
         Ok(self.named(name)?.0.with(|w| w.outbox.pop_front()))
     }
 }

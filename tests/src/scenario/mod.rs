@@ -51,6 +51,7 @@
 mod arp;
 pub mod conformance;
 mod datagram;
+mod groups;
 mod inside;
 mod ip;
 mod link;
@@ -497,6 +498,11 @@ impl Machine {
             "mib" => ip::mib(&*self.process("init")?, args)?,
             "kstat" => Ok(kstat(&self.kernel, args)?),
             "drops" => ip::drops(&self.kernel, args)?,
+            "group" => {
+                let (p, fd, rest) = self.on_fd(args)?;
+                groups::option(&p, fd, rest)?
+            }
+            "members" => groups::members(&*self.process("init")?, args)?,
             "in" => {
                 self.wires.arrive(args)?;
                 Ok(Vec::new())
@@ -1028,10 +1034,16 @@ impl Machine {
     /// `%out`, `%up`, `%ctl`: the next datagram, by the fields that are expected.
     fn datagram(&mut self, verb: &str, args: &[Tok], want: Option<&[Tok]>) -> Result<(), Failure> {
         let want = want.ok_or_else(|| format!("%{verb} .. -> FIELDS or nothing"))?;
+        let mut to = "unicast";
         let got = match verb {
-            "out" => self
-                .wires
-                .left(args.first().ok_or("%out INTERFACE".to_owned())?)?,
+            "out" => {
+                let name = args.first().ok_or("%out INTERFACE".to_owned())?;
+                let left = self.wires.left(name)?;
+                left.map(|(how, d)| {
+                    to = how;
+                    d
+                })
+            }
             "up" => {
                 let (p, fd, _) = self.on_fd(args)?;
                 let got = p.getmsg(fd, 0, 65536, false);
@@ -1061,7 +1073,7 @@ impl Machine {
         let shown = match got {
             None => vec![Tok::word("nothing")],
             Some(_) if want.iter().any(|t| t.is("nothing")) => vec![Tok::word("a datagram")],
-            Some(b) => datagram::look(&b, want).map_err(Failure::Differs)?,
+            Some(b) => datagram::look(&b, to, want).map_err(Failure::Differs)?,
         };
         self.compare(want, &Ok(shown))
     }

@@ -672,3 +672,28 @@ fn a_lost_reply_is_made_good_and_a_node_that_never_heard_of_one_says_bye() {
     assert!(d.mobiles["mn1"].is_settled(), "{}", log(&d));
     assert_eq!(d.mobiles["mn1"].care_of(), Some(FA1));
 }
+
+#[test]
+fn a_home_agent_that_is_not_there_is_told_by_icmp_or_by_silence() {
+    // RFC 5944 3.4 codes 82 (port), 78 (time-out); RFC 1122 4.1.3.3
+    let (mut w, p) = world();
+    let mut d = daemons(&mut w, &p, as_it_is);
+    pass(&mut d, &mut w, S(2));
+    d.agents.remove("ha");
+    w.run("on mn1 move le0 to cell1").expect("moved");
+    pass(&mut d, &mut w, S(3));
+    assert!(told(&d, "mn1", "(82)"), "{}", log(&d));
+    assert_eq!(d.mobiles["mn1"].state_text(), "refused");
+    // Then the whole network is away, without a word.
+    w.run("wire nowhere; on ha move le1 to nowhere")
+        .expect("moved");
+    w.run("on fa1 arp -s 192.168.0.1 8:0:20:0:1:1")
+        .expect("an entry");
+    pass(&mut d, &mut w, S(30));
+    assert!(told(&d, "mn1", "(78)"), "{}", log(&d));
+    // It comes back, and so does the agent: the node has not given up.
+    w.run("on ha move le1 to backbone").expect("moved");
+    d.start("ha", &p["ha"], HA, w.now()).expect("again");
+    pass(&mut d, &mut w, S(80));
+    assert!(d.mobiles["mn1"].is_settled(), "{}", log(&d));
+}

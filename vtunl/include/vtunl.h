@@ -168,7 +168,8 @@ struct vtunl_exit {
  * VTUNL_DECAP_GETX: u32 bytes filled, u32 vtunldecapall, u32 targets,
  *	per target: u32 address, u32 mask, u32 flags,
  *	u32 allowed outer sources, per source: u32 address, u32 mask.
- * All packed.
+ * All packed. The buffer's first u32 says how many entries to skip. As many are given as
+ * fit, 128 at most: ask again for what follows, until there is none.
  */
 
 /* What VTUNL_NOTIFY sends: this, then ev_count times u32 target, mask, exit. */

@@ -19,7 +19,7 @@ use streams::Errno;
 
 use crate::dad::Claim;
 use crate::ill::{Ill, iff};
-use crate::ire::{Ire, IreKind};
+use crate::ire::{Ire, IreKind, RTF_UP};
 use crate::stack::Stack;
 use crate::wire::{class_mask, is_multicast};
 
@@ -44,6 +44,8 @@ pub struct Ipif {
     pub flags: u16,
     /// Whether somebody else has it too.
     pub claim: Claim,
+    /// Routes that were added by hand and are down with it.
+    pub(crate) saved: Vec<Ire>,
 }
 
 impl Ipif {
@@ -204,25 +206,56 @@ impl Stack {
         Ok(())
     }
 
-    /// An address comes up with its routes (ipif_up_done).
+    /// An address comes up with its routes (ipif_up_done), and those that went down with it.
     pub fn ipif_up(&mut self, at: u32, id: u16) {
         if let Some(ill) = self.ill_mut(at) {
             ill.set_up(id, true);
         }
         self.add_interface_routes(at, id);
+        let p = self.ill_mut(at).and_then(|i| i.ipif_mut(id));
+        let Some((saved, src, mtu)) = p.map(|p| (std::mem::take(&mut p.saved), p.addr, p.mtu))
+        else {
+            return;
+        };
+        for r in saved {
+            // One that was added again meanwhile is there already.
+            let _ = self.ires.add(Ire { src, mtu, ..r });
+        }
     }
 
-    /// An address goes down; all of its routes go.
+    /// An address goes down; all of its routes go, those added by hand until it is up again.
     pub fn ipif_down(&mut self, at: u32, id: u16) {
         self.give_claim_up(at, id);
+        self.save_routes(at, |r| r.ipif == id);
         if let Some(ill) = self.ill_mut(at) {
             ill.set_up(id, false);
         }
         self.ires.delete_where(|r| r.ill == at && r.ipif == id);
     }
 
+    /// Keeps the routes by hand of an interface to which `pred` agrees with their addresses.
+    fn save_routes(&mut self, at: u32, pred: impl Fn(&Ire) -> bool) {
+        let by_hand = |r: &&Ire| {
+            r.ill == at && r.flags & RTF_UP != 0 && r.kind != IreKind::HostRedirect && pred(r)
+        };
+        let all: Vec<Ire> = self
+            .ires
+            .iter()
+            .map(|r| r.1)
+            .filter(by_hand)
+            .copied()
+            .collect();
+        let Some(ill) = self.ill_mut(at) else { return };
+        for r in all {
+            if let Some(p) = ill.ipif_mut(r.ipif) {
+                p.saved.push(r);
+            }
+        }
+    }
+
     /// All addresses of an interface go down, and everything that leads to its link.
     pub fn ill_down(&mut self, at: u32) {
+        self.save_routes(at, |_| true);
         if let Some(ill) = self.ill_mut(at) {
             ill.flags &= !iff::UP;
             for p in &mut ill.ipifs {
@@ -296,7 +329,7 @@ impl Stack {
                     | IreKind::IfNoResolver
                     | IreKind::IfResolver
                     | IreKind::Broadcast
-            )
+            ) && i.flags & RTF_UP == 0 // those added by hand stay
         };
         self.ires
             .delete_where(|i| i.ill == at && i.ipif == id && own(i));

@@ -114,7 +114,10 @@ pub(crate) fn send_request<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, from: u32
 
 /// Sends an ARP packet, to one neighbour or to all.
 fn send_arp<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, to: Option<[u8; 6]>, f: &Packet) {
-    let Some(i) = q.shared().ill(ill) else { return };
+    let link = q.shared().ill(ill).filter(|i| i.resolves());
+    let Some(i) = link else {
+        return; // IFF_NOARP: nothing is said, and no announcement that was to be repeated
+    };
     let dest = to.as_ref().map_or(&i.info.brdcst_addr[..], |t| &t[..]);
     let (Some(arp), dlsap) = (i.arp, i.dlsap(dest, SAP_ARP as u16)) else {
         return;

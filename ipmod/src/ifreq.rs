@@ -203,7 +203,7 @@ fn set<M: OnStack>(
 }
 
 /// Changes the routes that belong to an address.
-fn of_ipif(s: &mut Stack, at: u32, id: u16, f: impl Fn(&mut Ire)) {
+pub(crate) fn of_ipif(s: &mut Stack, at: u32, id: u16, f: impl Fn(&mut Ire)) {
     let of_it = |(n, r): (u32, &Ire)| (r.ill == at && r.ipif == id).then_some(n);
     let routes: Vec<u32> = s.ires.iter().filter_map(of_it).collect();
     for r in routes {

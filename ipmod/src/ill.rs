@@ -71,6 +71,8 @@ pub enum Dl {
     SecondInfo,
     /// Naming: the physical address.
     PhysAddr,
+    /// Naming: which changes of the link are told.
+    Notify,
     /// Naming: unbind.
     Unbind,
     /// Coming up: bind.
@@ -122,6 +124,8 @@ pub struct Ill {
     pub fastpath: bool,
     /// Bound to a SAP.
     pub bound: bool,
+    /// The provider has said that the link is down (DL_NOTE_LINK_DOWN).
+    pub no_carrier: bool,
     /// Its link is a tunnel through this very IP.
     pub tunnel: bool,
 }
@@ -162,6 +166,7 @@ impl Ill {
             turns: 0,
             fastpath: false,
             bound: false,
+            no_carrier: false,
             tunnel: false,
         }
     }

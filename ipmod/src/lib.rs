@@ -64,6 +64,7 @@ mod gateways;
 mod icmp_in;
 mod ifreq;
 mod ndd;
+mod notify;
 mod runs;
 mod slab;
 mod source_route;

@@ -15,7 +15,7 @@
 //!
 //! Spec: ip(7P), dlpi(7P), the reference's ip-tpi section 1 and dlpi section 10.
 //! Kept: the conversation with the provider, in its order; what is freed, passed, refused.
-//! Differs: DL_NOTIFY and DL_CAPABILITY are not asked for.
+//! Differs: DL_CAPABILITY is not asked for.
 
 use dlpi::prim::{DL_CURR_PHYS_ADDR, DL_IOC_HDR_INFO, DL_UNITDATA_IND, Prim};
 use streams::kstat::Kstat;
@@ -23,6 +23,7 @@ use streams::message::{FLUSHR, FLUSHW};
 use streams::prelude::*;
 
 use crate::ill::{Dl, Ill, bind_ip, iff};
+use crate::notify;
 use crate::stack::Stack;
 use crate::{deliver, driver, input, ioctl, multicast, redirect, tcp_news};
 
@@ -180,7 +181,12 @@ fn rput(q: &mut Queue<'_, Ip>, mut mp: Msg) {
                 }
             } else if let Ok(p) = Prim::parse(&mp) {
                 q.freemsg(mp);
-                dl_answer(q, ill, &p);
+                match p {
+                    Prim::NotifyInd {
+                        notification, data, ..
+                    } => notify::indicated(q.shared(), ill, notification, data),
+                    answer => dl_answer(q, ill, &answer),
+                }
             } else {
                 q.discard(mp, "an unknown primitive");
             }
@@ -315,10 +321,14 @@ fn dl_answer(q: &mut Queue<'_, Ip>, ill: u32, p: &Prim) {
         }
         (Dl::PhysAddr, Prim::PhysAddrAck { addr }) => {
             i.mac.clone_from(addr);
-            ask(q, ill, Dl::Unbind, Prim::UnbindReq.emit());
+            ask(q, ill, Dl::Notify, notify::request());
         }
         // A provider without addresses may refuse; that ends nothing.
-        (Dl::PhysAddr, Prim::ErrorAck { .. }) => ask(q, ill, Dl::Unbind, Prim::UnbindReq.emit()),
+        (Dl::PhysAddr, Prim::ErrorAck { .. }) => ask(q, ill, Dl::Notify, notify::request()),
+        // One of 2.6 knows no such request.
+        (Dl::Notify, Prim::NotifyAck { .. } | Prim::ErrorAck { .. }) => {
+            ask(q, ill, Dl::Unbind, Prim::UnbindReq.emit());
+        }
         (Dl::Unbind, _) => {
             i.dl = Dl::Idle;
             finish(q, ill, None);
@@ -406,7 +416,9 @@ fn up_done(q: &mut Queue<'_, Ip>, ill: u32) {
     let s = q.shared();
     let Some(i) = s.ill_mut(ill) else { return };
     i.dl = Dl::Idle;
-    i.flags |= iff::RUNNING;
+    if !i.no_carrier {
+        i.flags |= iff::RUNNING;
+    }
     i.error = None;
     let id = i.rising;
     crate::dad::rise(q, ill, id);

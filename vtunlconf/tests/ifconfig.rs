@@ -86,3 +86,21 @@ fn routes_are_shown_as_netstat_does() {
     let all = run(&format!("{HOST} netstat -ra")).expect("netstat");
     assert!(all.contains("UHL") && all.contains("UHb"), "{all}");
 }
+
+/// dlpi(7P) DL_NOTE_LINK_DOWN, if(7P) IFF_RUNNING.
+#[test]
+fn an_interface_runs_while_its_link_has_a_carrier() {
+    let shown = run(&format!(
+        "{HOST} wire net down; ifconfig le0; wire net up; ifconfig le0"
+    ))
+    .expect("ifconfig");
+    let flags: Vec<_> = shown.lines().filter(|l| l.contains("flags=")).collect();
+    let [down, up] = flags[..] else {
+        panic!("{shown}");
+    };
+    assert!(down.contains("flags=803<UP,BROADCAST,MULTICAST>"), "{down}");
+    assert!(
+        up.contains("flags=843<UP,BROADCAST,RUNNING,MULTICAST>"),
+        "{up}"
+    );
+}

@@ -44,7 +44,7 @@ pub(super) fn receive(q: &mut Queue<'_, Dlpi>) {
     };
     let Some(p) = q.shared().port(at) else { return };
     let (max, patient, timed) = (p.max_frame, p.patient, p.timed);
-    if p.users.iter().any(|u| u.notes != 0) {
+    if !p.polled && p.users.iter().any(|u| u.notes != 0) {
         ask(q, at);
     }
     if timed {

@@ -18,6 +18,8 @@
 //! has it as its own.
 //! Differs: MCAST_* and the SIOC*MSFILTER ioctls of RFC 3678 are absent.
 
+use std::net::Ipv4Addr;
+
 use streams::Errno;
 
 use crate::filter::Filter;
@@ -25,7 +27,8 @@ use crate::ill::{Ill, iff};
 use crate::ipif::Ipif;
 use crate::ire::{IreKind, RTF_BLACKHOLE, RTF_REJECT};
 use crate::stack::Stack;
-use crate::tpi_options::{Refused, Value};
+use crate::tpi::T_SVR4_OPTMGMT_REQ;
+use crate::tpi_options::{IPPROTO_IP, Refused, T_NEGOTIATE, Value};
 use crate::wire::{be32, is_multicast};
 
 /// The interface that datagrams to groups leave by (its address).
@@ -88,6 +91,17 @@ impl Default for Groups {
 /// Is it one of the options above?
 pub fn is_option(name: u32) -> bool {
     (IP_MULTICAST_IF..=IP_DROP_SOURCE_MEMBERSHIP).contains(&name)
+}
+
+/// T_SVR4_OPTMGMT_REQ's control part for one of these options: the addresses of an ip_mreq or
+/// ip_mreq_source, or the one of IP_MULTICAST_IF.
+pub fn request(name: u32, value: &[Ipv4Addr]) -> Vec<u8> {
+    let len = 4 * value.len() as u32;
+    let head = [T_SVR4_OPTMGMT_REQ, 12 + len, 16, T_NEGOTIATE];
+    let words = head.into_iter().chain([IPPROTO_IP, name, len]);
+    let mut b: Vec<u8> = words.flat_map(u32::to_ne_bytes).collect();
+    b.extend(value.iter().flat_map(|a| a.octets()));
+    b
 }
 
 impl Groups {

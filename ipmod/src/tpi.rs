@@ -373,6 +373,8 @@ pub fn words(b: &[u8]) -> [u32; 4] {
 pub const BIND_ACK: u32 = T_BIND_ACK;
 /// T_ERROR_ACK's number.
 pub const ERROR_ACK: u32 = T_ERROR_ACK;
+/// T_OPTMGMT_ACK's number.
+pub const OPTMGMT_ACK: u32 = T_OPTMGMT_ACK;
 /// T_OK_ACK's number.
 pub const OK_ACK: u32 = T_OK_ACK;
 

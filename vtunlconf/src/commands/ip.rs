@@ -76,12 +76,13 @@ pub const COMMANDS: &[Command] = &[
         name: "netstat",
         aliases: &[],
         group: Group::Ip,
-        usage: &["-r", "-rn", "-ra", "-i", "-s"],
-        help: "show routes (-r), interfaces (-i), counters (-s)",
+        usage: &["-r", "-rn", "-ra", "-i", "-s", "-g", "-gv"],
+        help: "show routes (-r), interfaces (-i), counters (-s), groups (-g)",
         long: "`-r` is the routing table in the form of the paper's Table 1, `-rn` in that of \
                netstat(1M): U up, G by a gateway, H a host, R reject, B blackhole, D by a \
-               redirect; `-ra` shows IP's own too: L local, b broadcast.",
-        examples: &["netstat -r", "netstat -rn", "netstat -s"],
+               redirect; `-ra` shows IP's own too: L local, b broadcast. `-g` has the groups of \
+               each interface and how many have joined, `-gv` from which sources.",
+        examples: &["netstat -r", "netstat -rn", "netstat -s", "netstat -g"],
         run: netstat,
     },
     Command {
@@ -209,6 +210,7 @@ const FLAGS: &[(u16, &str)] = &[
     (iff::RUNNING, "RUNNING"),
     (iff::NOARP, "NOARP"),
     (iff::MULTICAST, "MULTICAST"),
+    (iff::MULTI_BCAST, "MULTI_BCAST"),
     (iff::UNNUMBERED, "UNNUMBERED"),
     (iff::DHCPRUNNING, "DHCP"),
     (iff::PRIVATE, "PRIVATE"),
@@ -446,6 +448,9 @@ fn netstat(sh: &mut Shell, args: &Args<'_>) -> Done {
     }
     if args.has("-rn") || args.has("-ra") {
         return routing_table(sh, args.has("-ra"));
+    }
+    if args.has("-g") || args.has("-gv") {
+        return super::groups::show(sh, args.has("-gv"));
     }
     if args.has("-s") {
         return show_counters(sh);

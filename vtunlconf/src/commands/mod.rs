@@ -4,6 +4,7 @@ mod behind;
 mod config;
 mod drivers;
 mod getconf;
+mod groups;
 mod ip;
 mod kstat;
 mod lab;
@@ -28,6 +29,7 @@ pub const ALL: &[&[Command]] = &[
     drivers::COMMANDS,
     ip::COMMANDS,
     probe::COMMANDS,
+    groups::COMMANDS,
     traceroute::COMMANDS,
     tunnel::COMMANDS,
     getconf::COMMANDS,

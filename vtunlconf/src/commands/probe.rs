@@ -7,6 +7,7 @@ use ipmod::tpi;
 use streams::{Errno, PollFd, Sys, oflag, sys::event};
 
 use crate::command::{Args, Command, Group};
+use crate::commands::groups;
 use crate::diag::{Done, Fail, Tried};
 use crate::lab::ClockKind;
 use crate::out::unpainted;
@@ -19,11 +20,14 @@ pub const COMMANDS: &[Command] = &[
         name: "ping",
         aliases: &[],
         group: Group::Ip,
-        usage: &["ADDR [from SRC | size BYTES | count COUNT | ttl NUMBER | wait TIME | df]..."],
+        usage: &[
+            "ADDR [from SRC | size BYTES | count COUNT | ttl NUMBER | wait TIME | via IF | df]...",
+        ],
         help: "send ICMP echo requests and wait for the answers",
         long: "From this host; one request if no count is given, waiting up to 2 seconds for \
                its answer. Fails if an answer is missing. `trace on` before and `show ways` \
-               after tell where a request went and why it got no answer.",
+               after tell where a request went and why it got no answer. One to a group has TTL \
+               1 if none is given, and goes by the interface that `via` names.",
         examples: &["ping mh1", "ping mh1 count 3 size 1400"],
         run: ping,
     },
@@ -32,17 +36,19 @@ pub const COMMANDS: &[Command] = &[
         aliases: &[],
         group: Group::Ip,
         usage: &[
-            "udp ADDR PORT [TEXT] [from SRC | sport PORT | ttl NUMBER | size BYTES | df]...",
-            "proto PROTO ADDR [TEXT] [from SRC | ttl NUMBER | size BYTES | df]...",
+            "udp ADDR PORT [TEXT] [from SRC | sport PORT | ttl NUMBER | size BYTES | via IF | df]...",
+            "proto PROTO ADDR [TEXT] [from SRC | ttl NUMBER | size BYTES | via IF | df]...",
         ],
         help: "send one datagram, made to order",
         long: "Through /dev/ip, header and all, as a raw user does. `from` may be any \
                address. `size` fills the payload up to so many bytes. Nobody waits for an \
-               answer.",
+               answer. To a group, an address from 224.0.0.0 on, it goes with TTL 1 if none is \
+               given, by the interface that `via` names, or that a route for groups does.",
         examples: &[
             "send udp mh1 7 hello",
             "send udp 10.1.0.1 7 size 1400 df",
             "send proto 89 mh1",
+            "send udp 239.1.2.3 5000 hello via le0 ttl 3",
         ],
         run: send,
     },
@@ -112,13 +118,14 @@ struct Options {
     df: bool,
 }
 
-fn options(sh: &Shell, args: &Args<'_>) -> Result<Options, Fail> {
+fn options(sh: &Shell, args: &Args<'_>, dst: Ipv4Addr) -> Result<Options, Fail> {
     let src = match args.find("SRC") {
         Some(w) => sh.lab.names.addr(w)?,
         None => Ipv4Addr::UNSPECIFIED,
     };
     let ttl = match args.after("ttl").filter(|_| args.has("ttl")) {
         Some(w) => values::number8(w, 0..=255)?,
+        None if dst.is_multicast() => 1, // RFC 1112 6.1
         None => 255,
     };
     let size = match args.find("BYTES") {
@@ -138,7 +145,7 @@ fn options(sh: &Shell, args: &Args<'_>) -> Result<Options, Fail> {
 fn ping(sh: &mut Shell, args: &Args<'_>) -> Done {
     let w = args.need("ADDR")?;
     let dst = sh.lab.names.addr(w)?;
-    let o = options(sh, args)?;
+    let o = options(sh, args, dst)?;
     let count = match args.find("COUNT") {
         Some(w) => values::number16(w, 1..=u16::MAX)?,
         None => 1,
@@ -152,7 +159,8 @@ fn ping(sh: &mut Shell, args: &Args<'_>) -> Done {
     let flags = oflag::O_RDWR | oflag::O_NONBLOCK;
     let fd = host.admin.open("/dev/ip", flags).tried("/dev/ip")?;
     let ident = (host.admin.pid() as u16) << 8 | (fd as u16 & 0xff);
-    let answers = pings(sh, fd, dst, ident, count, wait, &o);
+    let answers = groups::via(&host.admin, fd, args)
+        .and_then(|()| pings(sh, fd, dst, ident, count, wait, &o));
     let host = sh.lab.host()?;
     host.admin.close(fd).tried("close")?;
     let (got, times) = answers?;
@@ -301,7 +309,7 @@ fn is_answer(datagram: &[u8], ident: u16, seq: u16) -> bool {
 fn send(sh: &mut Shell, args: &Args<'_>) -> Done {
     let w = args.need("ADDR")?;
     let dst = sh.lab.names.addr(w)?;
-    let o = options(sh, args)?;
+    let o = options(sh, args, dst)?;
     let mut payload = args
         .find("TEXT")
         .map(|t| t.text.clone().into_bytes())
@@ -348,10 +356,8 @@ fn send(sh: &mut Shell, args: &Args<'_>) -> Done {
     datagram.extend(body);
     let host = sh.lab.host()?;
     let fd = host.admin.open("/dev/ip", oflag::O_RDWR).tried("/dev/ip")?;
-    let done = host
-        .admin
-        .putmsg(fd, None, Some(&datagram), false)
-        .tried("send");
+    let put = || host.admin.putmsg(fd, None, Some(&datagram), false);
+    let done = groups::via(&host.admin, fd, args).and_then(|()| put().tried("send"));
     // Before the stream goes, so that the trace can name it.
     sh.lab.settle();
     let host = sh.lab.host()?;

@@ -23,8 +23,8 @@
 //! there are any, and keeps the question from all other destinations. The hash is in shards,
 //! because a hash that grows moves all it has.
 //!
-//! Why not a crate: those there are take two to ten times as long to answer (tree bitmap,
-//! Patricia), or to change as long as to build.
+//! Why not a crate: those there are take two to twenty times as long to answer (tree bitmap,
+//! Patricia), or ever longer to change (poptrie); the figures are in doc/benchmarks.md.
 
 use rustc_hash::FxHashMap;
 

@@ -9,6 +9,7 @@
 //! Spec: if(7P), ifconfig(1M), the reference's ip-tpi 5.1 to 5.3, 6.2.
 //! Kept: what sets something of `le0:1` makes it; what gets something of it does not.
 
+use dlpi::prim::Prim;
 use streams::prelude::*;
 
 use crate::dad::{self, Stand};
@@ -175,6 +176,10 @@ fn set<M: OnStack>(
             return Ok(match next {
                 Next::Nothing => Done::Data(Vec::new()),
                 Next::Bind => Done::BringUp(at, id),
+                Next::Unbind(wq) => {
+                    q.putnext_of(wq, Prim::UnbindReq.emit());
+                    Done::Data(Vec::new())
+                }
                 Next::Rise => {
                     dad::rise(q, at, id);
                     Done::Data(Vec::new())
@@ -261,6 +266,8 @@ enum Next {
     Rise,
     /// The same, when the provider has bound the link.
     Bind,
+    /// The last address of the link has gone down: the provider is to unbind it.
+    Unbind(QRef),
 }
 
 /// SIOCSIFFLAGS: only some bits are the user's; coming up may have to wait for the provider.
@@ -308,7 +315,16 @@ fn set_flags(s: &mut Stack, at: u32, id: u16, flags: u16) -> Result<Next, Errno>
             if !want {
                 s.ipif_down(at, id); // or will not come up
             }
-            Next::Nothing
+            // The reference's dlpi 10 step 10. The answer is not waited for.
+            match s.ill_mut(at) {
+                Some(i) if was && i.bound && i.dl == Dl::Idle && !i.is_up() => {
+                    i.bound = false;
+                    let next = i.wq.map_or(Next::Nothing, Next::Unbind);
+                    s.neighbours.forget_headers(at); // DL_UNBIND_REQ ends the fast path
+                    next
+                }
+                _ => Next::Nothing,
+            }
         }
     })
 }

@@ -269,6 +269,13 @@ impl Neighbours {
         self.map.iter().any(one)
     }
 
+    /// The provider has forgotten the fast path: the link headers are asked for anew.
+    pub fn forget_headers(&mut self, ill: u32) {
+        for (_, n) in self.map.iter_mut().filter(|(k, _)| k.0 == ill) {
+            (n.header, n.probed) = (None, false);
+        }
+    }
+
     /// Forgets the neighbours of an interface that were not heard of since `before`.
     pub fn sweep(&mut self, ill: u32, before: Duration) {
         self.remove_where(ill, |n| !n.kept() && n.mac.is_some() && n.since < before);

@@ -10,6 +10,7 @@
 
 use streams::prelude::*;
 
+use crate::ill::Ill;
 use crate::ire::IreKind;
 use crate::module::OnStack;
 use crate::wire::{self, HEADER, is_multicast};
@@ -33,6 +34,10 @@ pub fn ip_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mut mp: Msg, group: 
         mp.adjmsg(-((have - h.len) as isize)); // the link's padding
     }
     let s = q.shared();
+    // if(7P): one that is down takes none. Its link is unbound then, so that none comes.
+    if ill != 0 && !s.ill(ill).is_some_and(Ill::is_up) {
+        return q.discard(mp, "from an interface that is down");
+    }
     s.mib.in_receives += 1;
     // RFC 1812 5.3.7: nobody has such a source.
     if h.src >= 0xe000_0000 || (h.src >> 24 == 127 && ill != 0) {

@@ -167,7 +167,7 @@ fn rput(q: &mut Queue<'_, Ip>, mut mp: Msg) {
         return q.putnext(mp);
     };
     match mp.ty() {
-        MsgType::Data => arrive(q, ill, mp, false),
+        MsgType::Data => input::ip_input(q, ill, mp, false),
         MsgType::Proto | MsgType::PcProto => {
             let word = mp.rd().first_chunk::<4>().map(|w| u32::from_ne_bytes(*w));
             if word == Some(DL_UNITDATA_IND) {
@@ -175,7 +175,7 @@ fn rput(q: &mut Queue<'_, Ip>, mut mp: Msg) {
                 match mp.take_cont() {
                     Some(data) => {
                         q.freemsg(mp);
-                        arrive(q, ill, data, group);
+                        input::ip_input(q, ill, data, group);
                     }
                     None => q.discard(mp, "an indication without data"),
                 }
@@ -238,16 +238,6 @@ fn wput(q: &mut Queue<'_, Ip>, mp: Msg) {
             _ => q.putnext(mp),
         },
     }
-}
-
-/// A datagram from the link. An interface that is down takes none (if(7P)); Solaris unbinds
-/// the link then, so that none comes.
-#[inline]
-fn arrive(q: &mut Queue<'_, Ip>, ill: u32, mp: Msg, group: bool) {
-    if q.shared().ill(ill).is_some_and(Ill::is_up) {
-        return input::ip_input(q, ill, mp, group);
-    }
-    q.discard(mp, "from an interface that is down");
 }
 
 /// Under the driver as a multiplexor: what an interface stream passes up past its ip.

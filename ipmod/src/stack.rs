@@ -23,6 +23,8 @@ use crate::reassemble::Reassembly;
 
 /// No interface.
 pub const NO_ILL: u32 = u32::MAX;
+/// No route, where one is remembered.
+const NO_IRE: IreId = IreId::MAX;
 /// Destinations remembered with their routes.
 const CACHED: usize = 256;
 
@@ -194,6 +196,14 @@ impl Default for Stack {
     }
 }
 
+/// The route to an address that is not remembered; it is from now on.
+#[cold]
+fn look_up(ires: &IreTable, slot: &mut (u64, u32, IreId), dst: u32) -> IreId {
+    let id = ires.lookup(dst).unwrap_or(NO_IRE);
+    *slot = (ires.generation(), dst, id);
+    id
+}
+
 impl Stack {
     /// A stack that draws TCP's initial sequence numbers and IGMP's delays from this.
     pub fn seeded(seed: u64) -> Stack {
@@ -204,17 +214,18 @@ impl Stack {
         }
     }
 
-    /// The route to an address; the answer is remembered (Solaris's IRE_CACHE).
+    /// The route to an address; the answer is remembered (Solaris's IRE_CACHE), that there is
+    /// none as well: sources are asked for too.
     #[inline]
     pub fn route(&mut self, dst: u32) -> Option<IreId> {
         let generation = self.ires.generation();
         let slot = &mut self.cache[((dst ^ (dst >> 7) ^ (dst >> 16)) as usize) % CACHED];
-        if slot.0 == generation && slot.1 == dst {
-            return Some(slot.2);
-        }
-        let id = self.ires.lookup(dst)?;
-        *slot = (generation, dst, id);
-        Some(id)
+        let id = if slot.0 == generation && slot.1 == dst {
+            slot.2
+        } else {
+            look_up(&self.ires, slot, dst)
+        };
+        (id != NO_IRE).then_some(id)
     }
 
     /// An interface by index.

@@ -43,3 +43,16 @@ fn outer_sources_are_listed_and_taken_from_the_list() {
     let e = run(&format!("{HOST} decap from rem 10.9.0.9")).expect_err("not listed");
     assert!(e.contains("ENXIO"), "{e}");
 }
+
+/// VTUNL_SETCONF_TRANSPORT's vr_address (paper, Table 2), when nobody says it.
+#[test]
+fn a_tunnel_starts_at_the_first_interface_that_is_up() {
+    let up = "wire net; host a; plumb le0 on net; ifconfig le0 10.9.0.1/24 up; add_drv vtunl;";
+    let shown = run(&format!("{up} plumb tunnel; show config")).expect("tunnel");
+    assert!(
+        shown.lines().any(|l| l == "plumb tunnel from 10.9.0.1"),
+        "{shown}"
+    );
+    let why = run("host a; add_drv vtunl; plumb tunnel").expect_err("nothing is up");
+    assert!(why.contains("plumb tunnel from ADDR"), "{why}");
+}

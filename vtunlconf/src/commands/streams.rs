@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use ipmod::ill::iff;
 use ipmod::plumb;
 use streams::{Errno, Sys, oflag};
 use vtunl::client::Client;
@@ -43,7 +44,7 @@ pub const COMMANDS: &[Command] = &[
                that write one .pcapng are interfaces in it. \
                `tunnel` puts vtunl between /dev/ip and ip, Figure 2(a) of the paper: the \
                interface is called ip0, datagrams routed to it go through the tunnel, from \
-               the address given or that of the link they leave by. `through vtunl` puts \
+               the address given or the first of an interface that is up. `through vtunl` puts \
                it between the data link and ip, Figure 2(b): it hears broadcasts and \
                multicasts. `control` opens /dev/vtunl, Figure 2(c), and keeps it open for \
                the commands that configure the tunnel; without it they open it each time.",
@@ -110,11 +111,11 @@ fn plumb_control(sh: &mut Shell, args: &Args<'_>) -> Done {
 /// Figure 2(a): /dev/ip, vtunl, SETCONF_TRANSPORT, and only then ip on top.
 fn plumb_tunnel(sh: &mut Shell, args: &Args<'_>) -> Result<String, Fail> {
     let mut line = String::from("plumb tunnel");
-    let mut from = Ipv4Addr::UNSPECIFIED;
-    if let Some(w) = args.find("ADDR") {
-        from = sh.lab.names.addr(w)?;
-        line.push_str(&format!(" from {from}"));
-    }
+    let from = match args.find("ADDR") {
+        Some(w) => sh.lab.names.addr(w)?,
+        None => first_address(sh.lab.host()?).map_err(|f| f.at(args.span()))?,
+    };
+    line.push_str(&format!(" from {from}"));
     let mut proto = 4;
     if let Some(w) = args.find("PROTO") {
         proto = match w.text.as_str() {
@@ -134,6 +135,17 @@ fn plumb_tunnel(sh: &mut Shell, args: &Args<'_>) -> Result<String, Fail> {
     plumbed.conf = Some(conf);
     host.plumbed.push(plumbed);
     Ok(name)
+}
+
+/// Where a tunnel starts that nobody has said it of.
+fn first_address(host: &Host) -> Result<Ipv4Addr, Fail> {
+    let all = plumb::interfaces(&host.admin).tried("interfaces")?;
+    let able = |i: &&plumb::Interface| i.flags & iff::UP != 0 && i.flags & iff::LOOPBACK == 0;
+    let first = all.iter().find(able).map(|i| i.addr);
+    first.ok_or_else(|| {
+        Fail::failed("no interface is up that the tunnel could start at")
+            .mend("bring one up with `ifconfig`, or say `plumb tunnel from ADDR`")
+    })
 }
 
 fn tunnel_on(

@@ -1,20 +1,7 @@
 //! Groups in the shell: join, leave, send, netstat -g (ip(7P), netstat(1M) -g).
 
-use std::process::Command;
-
-/// What a script prints; its error if it fails.
-fn run(args: &[&str], script: &str) -> Result<String, String> {
-    let done = Command::new(env!("CARGO_BIN_EXE_vtunlconf"))
-        .args(args)
-        .args(["-c", script])
-        .output()
-        .expect("vtunlconf runs");
-    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-    match done.status.success() {
-        true => Ok(text(&done.stdout)),
-        false => Err(text(&done.stderr)),
-    }
-}
+mod common;
+use common::run;
 
 const HOSTS: &str = "wire net
     host a; plumb le0 on net; ifconfig le0 10.9.0.1/24 up

@@ -1,26 +1,14 @@
 //! ifconfig with several addresses on an interface, as its user sees it (ifconfig(1M)).
 
-use std::process::Command;
-
-/// What a script prints; its error if it fails.
-fn run(script: &str) -> Result<String, String> {
-    let done = Command::new(env!("CARGO_BIN_EXE_vtunlconf"))
-        .args(["-c", script])
-        .output()
-        .expect("vtunlconf runs");
-    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
-    match done.status.success() {
-        true => Ok(text(&done.stdout)),
-        false => Err(text(&done.stderr)),
-    }
-}
+mod common;
+use common::run;
 
 const HOST: &str = "wire net; host a; plumb le0 on net; ifconfig le0 10.9.0.1/24 up;";
 
 #[test]
 fn addresses_are_added_shown_and_removed() {
     let made = "ifconfig le0:1 10.7.0.1/16 up; ifconfig le0 addif 10.8.0.1/24 up;";
-    let shown = run(&format!("{HOST} {made} ifconfig -a")).expect("ifconfig");
+    let shown = run(&[], &format!("{HOST} {made} ifconfig -a")).expect("ifconfig");
     for line in [
         "created logical interface le0:2",
         "le0:1: flags=843<UP,BROADCAST,RUNNING,MULTICAST> mtu 1500",
@@ -32,7 +20,7 @@ fn addresses_are_added_shown_and_removed() {
     // One link, one link address.
     assert_eq!(shown.matches("ether").count(), 1, "{shown}");
     let gone = "ifconfig le0 removeif 10.8.0.1; ifconfig le0:1 unplumb; netstat -i";
-    let left = run(&format!("{HOST} {made} {gone}")).expect("removeif");
+    let left = run(&[], &format!("{HOST} {made} {gone}")).expect("removeif");
     assert!(
         !left.contains("le0:1 ") && !left.contains("10.8.0.1"),
         "{left}"
@@ -42,22 +30,24 @@ fn addresses_are_added_shown_and_removed() {
 #[test]
 fn the_configuration_makes_them_again() {
     let script = format!("{HOST} ifconfig le0:1 10.7.0.1/16 up; ifconfig lo0:1 10.1.1.1 up;");
-    let config = run(&format!("{script} show config all")).expect("config");
+    let config = run(&[], &format!("{script} show config all")).expect("config");
     let (_, config) = config.split_once("is plumbed\n").expect("the note");
-    let again = run(&format!("{config}\nshow config all")).expect("the configuration runs");
+    let again = run(&[], &format!("{config}\nshow config all")).expect("the configuration runs");
     let wanted = |t: &str| t.lines().filter(|l| l.starts_with("ifconfig")).count();
     assert_eq!((wanted(config), wanted(&again)), (3, 3), "{config}");
 }
 
 #[test]
 fn errors_name_the_mend() {
-    let e = run(&format!("{HOST} ifconfig le0 removeif 10.9.0.1")).expect_err("the first one");
+    let e = run(&[], &format!("{HOST} ifconfig le0 removeif 10.9.0.1")).expect_err("the first one");
     assert!(e.contains("keeps its first address"), "{e}");
-    let e = run(&format!("{HOST} ifconfig le0 removeif 10.9.0.9")).expect_err("no such address");
+    let e =
+        run(&[], &format!("{HOST} ifconfig le0 removeif 10.9.0.9")).expect_err("no such address");
     assert!(e.contains("`ifconfig -a` lists"), "{e}");
-    let e = run(&format!(
-        "{HOST} ifconfig le0 addif 10.9.0.1 netmask 255.255.255.0 up"
-    ))
+    let e = run(
+        &[],
+        &format!("{HOST} ifconfig le0 addif 10.9.0.1 netmask 255.255.255.0 up"),
+    )
     .expect_err("it is there");
     assert!(e.contains("on one interface only"), "{e}");
 }
@@ -67,7 +57,7 @@ fn routes_are_shown_as_netstat_does() {
     // netstat(1M) -r
     let script = "ifconfig le0:1 10.7.0.1/16 up; route add default 10.9.0.254 1;
         route add 10.1.0.0/16 10.7.0.9 1; route add host 10.1.0.5 10.7.0.8 1 reject;";
-    let shown = run(&format!("{HOST} {script} netstat -rn")).expect("netstat");
+    let shown = run(&[], &format!("{HOST} {script} netstat -rn")).expect("netstat");
     let rows: Vec<Vec<&str>> = shown
         .lines()
         .map(|l| l.split_whitespace().collect())
@@ -83,16 +73,17 @@ fn routes_are_shown_as_netstat_does() {
     ] {
         assert!(rows.iter().any(|r| r[..] == *row), "{row:?}: {shown}");
     }
-    let all = run(&format!("{HOST} netstat -ra")).expect("netstat");
+    let all = run(&[], &format!("{HOST} netstat -ra")).expect("netstat");
     assert!(all.contains("UHL") && all.contains("UHb"), "{all}");
 }
 
 /// dlpi(7P) DL_NOTE_LINK_DOWN, if(7P) IFF_RUNNING.
 #[test]
 fn an_interface_runs_while_its_link_has_a_carrier() {
-    let shown = run(&format!(
-        "{HOST} wire net down; ifconfig le0; wire net up; ifconfig le0"
-    ))
+    let shown = run(
+        &[],
+        &format!("{HOST} wire net down; ifconfig le0; wire net up; ifconfig le0"),
+    )
     .expect("ifconfig");
     let flags: Vec<_> = shown.lines().filter(|l| l.contains("flags=")).collect();
     let [down, up] = flags[..] else {

@@ -42,6 +42,7 @@ fi
 
 work=$(mktemp -d)
 pids=()
+daemons=()
 cleanup() {
     local status=$?
     trap - EXIT
@@ -108,6 +109,7 @@ start() { # start NAME ROLE
     "$MIPAGENT" "$2" --config "$work/$1.conf" --setup "$work/$1.vt" --status "$work/$1.json" \
         --seconds 120 >"$work/$1.log" 2>&1 &
     pids+=("$!")
+    daemons+=("$!")
 }
 start ha home
 start fa foreign
@@ -117,7 +119,7 @@ start mn mobile
 until_there() {
     for _ in {1..300}; do
         if grep -qs -- "$1" "$2"; then return; fi
-        for p in "${pids[@]}"; do
+        for p in "${daemons[@]}"; do
             kill -0 "$p" 2>/dev/null || { echo "a daemon has ended"; return 1; }
         done
         sleep 0.1
@@ -128,7 +130,7 @@ until_there() {
 until_there '"where": "home"' "$work/mn.json"
 echo "the mobile node is at home"
 ping -q -i 0.2 -c 3 -W 2 10.1.0.71 >"$work/ping.log" || { cat "$work/ping.log"; exit 1; }
-ping -n -D -i 0.2 -w 60 10.1.0.71 >"$work/pings.log" 2>&1 &
+ping -n -D -i 0.2 -c 600 10.1.0.71 >"$work/pings.log" 2>&1 &
 ping=$!
 pids+=("$ping")
 

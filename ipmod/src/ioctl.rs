@@ -426,12 +426,10 @@ fn arp<M: OnStack>(q: &mut Queue<'_, M>, cmd: i32, b: &[u8]) -> Result<Vec<u8>, 
     let addr = sockaddr(&b[..16]).ok_or(Errno::EAFNOSUPPORT)?.1;
     let flags = u32::from_ne_bytes([b[32], b[33], b[34], b[35]]);
     let s = q.shared();
-    // The interface is the one whose net the address is on.
-    let at = s
-        .ires
-        .lookup(addr)
-        .map(|id| s.ires.get(id).ill)
-        .ok_or(Errno::ENETUNREACH)?;
+    // The interface is the one whose net the address is on: a home agent answers there for a
+    // node that it has a route to elsewhere.
+    let able = |at| s.ill(at).is_some_and(|i| i.flags & iff::BROADCAST != 0);
+    let at = s.ires.on_link(addr, able).ok_or(Errno::ENETUNREACH)?.ill;
     const PERM: u32 = 4;
     const PUBL: u32 = 8;
     match cmd {

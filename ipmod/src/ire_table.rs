@@ -18,7 +18,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 use streams::Errno;
 
-use crate::ire::{Ire, IreId, len_of, mask_of};
+use crate::ire::{Ire, IreId, IreKind, len_of, mask_of};
 use crate::slab::Slab;
 use crate::trie::{self, SHARDS, Trie};
 
@@ -89,6 +89,18 @@ impl IreTable {
             return value.checked_sub(1);
         }
         Some(self.share(value & !SEVERAL, dst))
+    }
+
+    /// The longest interface route to an address by one of these links, whatever other routes
+    /// there are.
+    pub fn on_link(&self, dst: u32, able: impl Fn(u32) -> bool) -> Option<&Ire> {
+        let on = |k| matches!(k, IreKind::IfResolver | IreKind::IfNoResolver);
+        (0..=32).rev().find_map(|len| {
+            let mask = u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0);
+            let pid = self.prefix(dst & mask, len)?;
+            let mut ires = self.prefixes[pid].routes.iter().map(|id| self.get(*id));
+            ires.find(|i| on(i.kind) && able(i.ill))
+        })
     }
 
     /// The number of a prefix.
@@ -334,7 +346,7 @@ impl IreTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ire::{IreKind, RTF_UP};
+    use crate::ire::RTF_UP;
     use proptest::prelude::*;
 
     fn ire(kind: IreKind, dst: u32, len: u8, gateway: u32) -> Ire {

@@ -315,17 +315,17 @@ impl<'a> HomeAgent<'a> {
 
     /// 4.6: the home agent answers for a mobile node that is away, and says so at once.
     fn leaves(&mut self, home: Ipv4Addr) -> Result<(), Errno> {
-        // First the ARP entry: it is on the interface that the address is behind now. A home
-        // network that is behind no link of ours (a virtual one, 4.2.3) needs none.
+        // First the route: what is drawn here by the ARP entry must not go out again, to us.
+        match plumb::route_add(self.sys, home, HOST, self.conf.dummy, 1) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(e) => return Err(e),
+        }
+        // A home network that is behind no link of ours (a virtual one, 4.2.3) needs no entry.
         if let Some(mac) = self.mac {
             match plumb::arp_set(self.sys, home, Some(mac), true, true) {
                 Ok(()) | Err(Errno::ENETUNREACH) => {}
                 Err(e) => return Err(e),
             }
-        }
-        match plumb::route_add(self.sys, home, HOST, self.conf.dummy, 1) {
-            Ok(()) | Err(Errno::EEXIST) => {}
-            Err(e) => return Err(e),
         }
         self.set_away(home, true);
         Ok(())
@@ -385,12 +385,12 @@ impl<'a> HomeAgent<'a> {
             return Ok(());
         }
         // Each may have been removed by hand.
-        let _ = plumb::route_delete(self.sys, home, HOST, self.conf.dummy);
         if mac.is_some() {
             // 4.6: a gratuitous ARP on behalf of the node that has come back.
             let _ = plumb::arp_set(self.sys, home, mac, true, true);
         }
         let _ = plumb::arp_set(self.sys, home, None, false, false);
+        let _ = plumb::route_delete(self.sys, home, HOST, self.conf.dummy);
         self.set_away(home, false);
         Ok(())
     }

@@ -9,8 +9,8 @@
 //!     this program, inside                   forwards                      echoes datagrams
 //! ```
 //!
-//! Waits for Linux have an end, [`PATIENCE`]; nothing else depends on how fast anybody is. What the machine forbids is SKIPPED, with the
-//! reason.
+//! Waits for Linux have an end, [`PATIENCE`]; nothing else depends on how fast anybody is.
+//! What the machine forbids is SKIPPED, with the reason.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, UdpSocket};

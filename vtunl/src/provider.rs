@@ -191,12 +191,16 @@ fn send_v6(q: &mut Queue<'_, Vtunl>, mut mp: Msg, malformed: Why) {
         return drop_it(q, mp, malformed);
     };
     let key = embedded(&dst).unwrap_or(crate::encap_table::DEFAULT_ADDR);
+    let n = mp.msgsize();
     let (v, t) = q.both();
     let src = v.address;
-    let Some(hit) = t.encap.lookup(key) else {
+    let Some((target, set)) = t.encap.serve(key) else {
         return drop_it(q, mp, Why::NoTarget);
     };
-    let exits: Vec<(ExitId, u16)> = t.encap.exits(hit).collect();
+    let exits: Vec<(ExitId, u16)> = set.pairs().collect();
+    if target.count(u16::try_from(n).unwrap_or(u16::MAX)) {
+        t.encap.carry(key);
+    }
     let mut rest = Some(mp);
     for (i, (id, flags)) in exits.iter().enumerate() {
         let Some(mut one) = rest.take() else { return };

@@ -134,15 +134,7 @@ pub fn main() -> ExitCode {
     };
     match run(&cli.what) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(f) => {
-            if !f.shown {
-                eprintln!("mipagent: {}", f.cause);
-                for m in &f.mend {
-                    eprintln!("  {m}");
-                }
-            }
-            ExitCode::from(f.kind.status())
-        }
+        Err(f) => f.end("mipagent"),
     }
 }
 

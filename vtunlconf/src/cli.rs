@@ -98,15 +98,7 @@ pub fn main() -> ExitCode {
     }
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(f) => {
-            if !f.shown {
-                eprintln!("vtunlconf: {}", f.cause);
-                for m in &f.mend {
-                    eprintln!("  {m}");
-                }
-            }
-            ExitCode::from(f.kind.status())
-        }
+        Err(f) => f.end("vtunlconf"),
     }
 }
 

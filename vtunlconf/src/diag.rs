@@ -8,6 +8,7 @@
 //! ```
 
 use std::fmt;
+use std::process::ExitCode;
 
 use streams::Errno;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -76,6 +77,18 @@ pub struct Fail {
 pub type Done = Result<(), Fail>;
 
 impl Fail {
+    /// Ends a program with it: on standard error, unless it was shown already, and as the exit
+    /// status.
+    pub fn end(&self, program: &str) -> ExitCode {
+        if !self.shown {
+            eprintln!("{program}: {}", self.cause);
+            for m in &self.mend {
+                eprintln!("  {m}");
+            }
+        }
+        ExitCode::from(self.kind.status())
+    }
+
     /// A failure of this kind.
     pub fn new(kind: Kind, cause: impl Into<String>) -> Fail {
         Fail {

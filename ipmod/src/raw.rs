@@ -111,7 +111,7 @@ fn request(q: &mut Queue<'_, RawIp>, mut mp: Msg) {
         Err(Bad::Unsupported(p) | Bad::Unknown(p)) => tpi::error_ack(p, Tli::NOTSUPPORT, None),
     };
     q.freemsg(mp);
-    let connected = tpi::words(answer.rd())[..2] == [tpi::OK_ACK, tpi::T_CONN_REQ];
+    let connected = tpi::words(answer.rd())[..2] == [tpi::T_OK_ACK, tpi::T_CONN_REQ];
     q.qreply(answer);
     if connected {
         let con = tpi::conn_con(&tpi::sockaddr_bytes(0, q.ptr().peer));

@@ -23,11 +23,7 @@ use crate::stack::Stack;
 use crate::tcp_engine::Conn;
 use crate::tcp_news::pump;
 use crate::tcp_request::request;
-use crate::tpi::{self, state};
-
-const T_DATA_REQ: u32 = 3;
-const T_EXDATA_REQ: u32 = 4;
-const T_ORDREL_REQ: u32 = 10;
+use crate::tpi::{self, T_DATA_REQ, T_EXDATA_REQ, T_ORDREL_REQ, state};
 
 /// A /dev/tcp stream; its state is the engine's.
 pub struct Tcp {

@@ -16,12 +16,10 @@ use crate::ire::IreKind;
 use crate::tcp::{Tcp, flush};
 use crate::tcp_engine::{Conn, end};
 use crate::tcp_news::pump;
-use crate::tpi::{self, Bad, Tli, Tpi, state};
+use crate::tpi::{self, Bad, O_T_CONN_RES, T_CONN_RES, Tli, Tpi, state};
 use crate::tpi_options;
 use crate::wire::is_multicast;
 
-const T_CONN_RES: u32 = 28;
-const O_T_CONN_RES: u32 = 1;
 /// CONIND_number is cut to this: each has its buffers.
 const QLEN: u32 = 16;
 

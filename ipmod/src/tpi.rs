@@ -8,41 +8,12 @@ use streams::prelude::*;
 use crate::module::OnStack;
 use crate::wire::HEADER;
 
-/// Bind, as before XTI: a busy address gives another one.
-pub const O_T_BIND_REQ: u32 = 6;
-/// Unbind.
-pub const T_UNBIND_REQ: u32 = 7;
-/// Bind: a busy address is refused.
-pub const T_BIND_REQ: u32 = 26;
-/// Connect.
-pub const T_CONN_REQ: u32 = 0;
-/// Disconnect.
-pub const T_DISCON_REQ: u32 = 2;
-/// Options, with SVR4's opthdr.
-pub const T_SVR4_OPTMGMT_REQ: u32 = 9;
-/// Options, with XTI's T_opthdr.
-pub const T_OPTMGMT_REQ: u32 = 27;
-/// Both addresses.
-pub const T_ADDR_REQ: u32 = 24;
-/// What the provider can do.
-pub const T_CAPABILITY_REQ: u32 = 30;
-const T_INFO_REQ: u32 = 5;
-const T_CONN_CON: u32 = 12;
-const T_OPTMGMT_ACK: u32 = 22;
-const T_ADDR_ACK: u32 = 25;
-const T_CAPABILITY_ACK: u32 = 31;
+pub use streams::modules::tpi::prim::*;
+
 /// A T_INFO_ACK is wanted.
 const TC1_INFO: u32 = 1;
 /// The highest number of a primitive that TPI gives to users or providers.
 const LAST: u32 = 31;
-/// Send a datagram.
-pub const T_UNITDATA_REQ: u32 = 8;
-const T_INFO_ACK: u32 = 16;
-const T_BIND_ACK: u32 = 17;
-const T_ERROR_ACK: u32 = 18;
-const T_OK_ACK: u32 = 19;
-const T_UNITDATA_IND: u32 = 20;
-const T_UDERROR_IND: u32 = 21;
 
 /// States.
 pub mod state {
@@ -281,19 +252,23 @@ pub fn info_ack_cots(state: u32) -> Msg {
 pub fn conn_ind(peer: &[u8], seq: u32) -> Msg {
     message(
         MsgType::Proto,
-        &[11, peer.len() as u32, 24, 0, 0, seq],
+        &[T_CONN_IND, peer.len() as u32, 24, 0, 0, seq],
         peer,
     )
 }
 
 /// T_DISCON_IND; `seq`: of the connection indicated that is gone, -1 for the one there is.
 pub fn discon_ind(why: Errno, seq: u32) -> Msg {
-    message(MsgType::Proto, &[13, why.number() as u32, seq], &[])
+    message(
+        MsgType::Proto,
+        &[T_DISCON_IND, why.number() as u32, seq],
+        &[],
+    )
 }
 
 /// T_ORDREL_IND.
 pub fn ordrel_ind() -> Msg {
-    message(MsgType::Proto, &[23], &[])
+    message(MsgType::Proto, &[T_ORDREL_IND], &[])
 }
 
 /// T_CAPABILITY_ACK: with a T_INFO_ACK if it was asked for.
@@ -368,15 +343,6 @@ pub fn uderror_ind(dest: &[u8], e: Errno) -> Msg {
 pub fn words(b: &[u8]) -> [u32; 4] {
     std::array::from_fn(|i| word(b, i).unwrap_or(0))
 }
-
-/// T_BIND_ACK's number, for a user that compares.
-pub const BIND_ACK: u32 = T_BIND_ACK;
-/// T_ERROR_ACK's number.
-pub const ERROR_ACK: u32 = T_ERROR_ACK;
-/// T_OPTMGMT_ACK's number.
-pub const OPTMGMT_ACK: u32 = T_OPTMGMT_ACK;
-/// T_OK_ACK's number.
-pub const OK_ACK: u32 = T_OK_ACK;
 
 /// Port and address (host order) of a 16-byte sockaddr_in.
 pub fn sockaddr(b: &[u8]) -> Option<(u16, u32)> {

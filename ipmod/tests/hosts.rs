@@ -49,7 +49,7 @@ fn udp(p: &Process, addr: &str, port: u16) -> i32 {
         .expect("ack")
         .ctl
         .expect("control part");
-    assert_eq!(tpi::words(&ack)[0], tpi::BIND_ACK);
+    assert_eq!(tpi::words(&ack)[0], tpi::T_BIND_ACK);
     // Errors are told to who asks for them.
     let ask = [(opt::SOL_SOCKET, opt::SO_DGRAM_ERRIND, 1)];
     let req = tpi::optmgmt_req(opt::T_NEGOTIATE, &ask);
@@ -265,7 +265,7 @@ fn subscribe(p: &Process, protocol: u8) -> i32 {
     let req = tpi::bind_protocol(tpi::T_BIND_REQ, &[], protocol).to_vec();
     p.putmsg(fd, Some(&req), None, false).expect("bind");
     let ack = p.getmsg(fd, 64, 0, false).expect("ack").ctl;
-    assert_eq!(tpi::words(&ack.expect("control part"))[0], tpi::BIND_ACK);
+    assert_eq!(tpi::words(&ack.expect("control part"))[0], tpi::T_BIND_ACK);
     fd
 }
 

@@ -9,8 +9,6 @@ use ipmod::wire::{self, proto};
 use streams::{Config, Cred, Errno, Kernel, Process, Sys, oflag};
 
 const LO: &str = "127.0.0.1";
-const T_UNITDATA_IND: u32 = 20;
-const T_UDERROR_IND: u32 = 21;
 const TOUTSTATE: u32 = 6;
 const TACCES: u32 = 3;
 
@@ -49,7 +47,7 @@ impl<'a> Raw<'a> {
     fn bound(k: &'a Kernel, p: &'a Process, protocol: u8) -> Raw<'a> {
         let r = Raw::open(k, p, "/dev/rawip");
         r.set(SOL_SOCKET, SO_PROTOTYPE, protocol.into());
-        assert_eq!(r.ask(&tpi::bind_req(&[]))[0], tpi::BIND_ACK);
+        assert_eq!(r.ask(&tpi::bind_req(&[]))[0], tpi::T_BIND_ACK);
         r
     }
     fn set(&self, level: u32, name: u32, value: u32) {
@@ -96,14 +94,14 @@ fn a_ping_over_dev_icmp() {
     let (k, p) = kernel();
     let r = Raw::open(&k, &p, "/dev/icmp");
     let ack = r.ask(&tpi::bind_req(&sock(LO)));
-    assert_eq!(ack[..2], [tpi::BIND_ACK, 16]);
+    assert_eq!(ack[..2], [tpi::T_BIND_ACK, 16]);
     let request = echo(b"hello");
     r.send(&tpi::unitdata_req(&sock(LO)), Some(&request));
     // The request itself is heard too: it came to this host.
     let (ctl, data) = r.next().expect("the request");
-    assert_eq!((words(&ctl)[0], data[20]), (T_UNITDATA_IND, 8));
+    assert_eq!((words(&ctl)[0], data[20]), (tpi::T_UNITDATA_IND, 8));
     let (ctl, data) = r.next().expect("the reply");
-    assert_eq!(words(&ctl)[..3], [T_UNITDATA_IND, 16, 20]);
+    assert_eq!(words(&ctl)[..3], [tpi::T_UNITDATA_IND, 16, 20]);
     assert_eq!(ctl[20..36], sock(LO), "SRC");
     assert_eq!((data[0], data[8], data[9]), (0x45, 255, proto::ICMP));
     assert_eq!(data[2..4], 13u16.to_ne_bytes(), "length without the header");
@@ -153,13 +151,13 @@ fn a_connected_stream() {
     let (k, p) = kernel();
     let (a, b) = (Raw::bound(&k, &p, 92), Raw::bound(&k, &p, 92));
     a.send(&tpi::conn_req(&sock(LO)), None);
-    assert_eq!(words(&a.next().expect("T_OK_ACK").0)[0], tpi::OK_ACK);
+    assert_eq!(words(&a.next().expect("T_OK_ACK").0)[0], tpi::T_OK_ACK);
     assert_eq!(words(&a.next().expect("T_CONN_CON").0)[..2], [12, 16]);
     assert_eq!(p.write(a.fd, b"hello"), Ok(5));
     k.run_until_idle();
     assert_eq!(&b.next().expect("a datagram").1[20..], b"hello");
     // Connected to somebody else it hears nothing from here.
-    assert_eq!(a.ask(&bytes(&[2]))[0], tpi::OK_ACK);
+    assert_eq!(a.ask(&bytes(&[2]))[0], tpi::T_OK_ACK);
     while a.next().is_some() {}
     a.send(&tpi::conn_req(&sock("192.0.2.1")), None);
     while a.next().is_some() {}
@@ -189,7 +187,7 @@ fn errors_are_told_to_who_asked() {
     }
     assert_eq!(r.next(), None);
     let (ctl, _) = other.next().expect("T_UDERROR_IND");
-    assert_eq!((words(&ctl)[0], words(&ctl)[5]), (T_UDERROR_IND, 146)); // ECONNREFUSED
+    assert_eq!((words(&ctl)[0], words(&ctl)[5]), (tpi::T_UDERROR_IND, 146)); // ECONNREFUSED
     assert_eq!(other.next(), None);
 }
 
@@ -248,7 +246,7 @@ fn every_state_and_primitive() {
         let (w, after) = at(s, &tpi::unitdata_req(&[1, 2]));
         let why = [(UNBND, 71), (IDLE, 22), (DATA_XFER, 133)]; // EPROTO, EINVAL, EISCONN
         let want = why.iter().find(|x| x.0 == s).expect("a state").1;
-        assert_eq!((w[0], w[5], after), (T_UDERROR_IND, want, Ok(s)));
+        assert_eq!((w[0], w[5], after), (tpi::T_UDERROR_IND, want, Ok(s)));
     }
 }
 

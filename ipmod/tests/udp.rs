@@ -9,8 +9,6 @@ use ipmod::{plumb, wire};
 use streams::{Config, Cred, Errno, Kernel, Process, Sys, oflag};
 
 const LO: &str = "127.0.0.1";
-const T_ERROR_ACK: u32 = 18;
-const T_UDERROR_IND: u32 = 21;
 
 fn addr(a: &str) -> u32 {
     a.parse::<Ipv4Addr>().expect("an address").into()
@@ -59,7 +57,7 @@ impl<'a> Udp<'a> {
     }
     fn bound(k: &'a Kernel, p: &'a Process, port: u16, a: &str) -> Udp<'a> {
         let u = Udp::open(k, p);
-        assert_eq!(u.ask(&tpi::bind_req(&sock(port, a)))[0], tpi::BIND_ACK);
+        assert_eq!(u.ask(&tpi::bind_req(&sock(port, a)))[0], tpi::T_BIND_ACK);
         u
     }
     /// Sends a request; the words of the answer, 0 for none.
@@ -103,7 +101,7 @@ impl<'a> Udp<'a> {
 fn every_state_and_primitive() {
     let (k, p) = host();
     let all = [state::UNBND, state::IDLE, state::DATA_XFER];
-    let refused = |prim: u32, tli: u32| [T_ERROR_ACK, prim, tli, 0];
+    let refused = |prim: u32, tli: u32| [tpi::T_ERROR_ACK, prim, tli, 0];
     let out_of_state = |prim: u32| refused(prim, 6);
     for s in all {
         let at = |req: &[u8]| {
@@ -162,10 +160,10 @@ fn every_state_and_primitive() {
         // Offsets that lead out of the block.
         for prim in [26u32, 9, 0] {
             let req = [word(prim), word(16), word(4000), word(0), word(0)].concat();
-            assert_eq!(at(&req), ([T_ERROR_ACK, prim, 8, 22], s)); // TSYSERR, EINVAL
+            assert_eq!(at(&req), ([tpi::T_ERROR_ACK, prim, 8, 22], s)); // TSYSERR, EINVAL
         }
         let (w, after) = at(&[word(8), word(16), word(4000), word(0), word(0)].concat());
-        assert_eq!((w[0], after), (T_UDERROR_IND, s));
+        assert_eq!((w[0], after), (tpi::T_UDERROR_IND, s));
     }
 }
 
@@ -225,7 +223,7 @@ fn options_are_negotiated() {
     assert_eq!(value(&tpi::optmgmt_req(T_DEFAULT, &ttl(0))), 255);
     let refused = |flags, opts: &[_], tli| {
         let w = u.ask(&tpi::optmgmt_req(flags, opts));
-        assert_eq!(w, [T_ERROR_ACK, 9, tli, 0]);
+        assert_eq!(w, [tpi::T_ERROR_ACK, 9, tli, 0]);
     };
     refused(3, &ttl(7), 16); // TBADFLAG
     refused(T_NEGOTIATE, &ttl(0), 2); // TBADOPT: a TTL of 0
@@ -270,6 +268,6 @@ fn errors_are_told_to_who_asked() {
     ));
     u.send(&sock(9, LO), b"nobody is there");
     let told = u.next();
-    assert_eq!(tpi::words(&told)[0], T_UDERROR_IND);
+    assert_eq!(tpi::words(&told)[0], tpi::T_UDERROR_IND);
     assert_eq!(told[20..24], 146u32.to_ne_bytes(), "ECONNREFUSED");
 }

@@ -57,12 +57,12 @@ fn bound(
     };
     let done = (|| {
         for o in options {
-            if ask(&tpi::optmgmt_req(T_NEGOTIATE, &[*o]))? == tpi::ERROR_ACK {
+            if ask(&tpi::optmgmt_req(T_NEGOTIATE, &[*o]))? == tpi::T_ERROR_ACK {
                 return Err(Errno::EPERM);
             }
         }
         match ask(&tpi::bind_req(&tpi::sockaddr_bytes(port, 0)))? {
-            tpi::BIND_ACK => Ok(fd),
+            tpi::T_BIND_ACK => Ok(fd),
             _ => Err(Errno::EADDRINUSE),
         }
     })();

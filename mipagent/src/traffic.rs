@@ -14,13 +14,6 @@ use std::net::Ipv4Addr;
 use ipmod::tpi;
 use streams::{Errno, Got, Sys, oflag};
 
-const CONN_RES: u32 = 1;
-const CONN_IND: u32 = 11;
-const CONN_CON: u32 = 12;
-const DISCON_IND: u32 = 13;
-const ORDREL_IND: u32 = 23;
-const ORDREL_REQ: u32 = 10;
-
 /// An open stream that is never waited for.
 struct Stream<'a>(&'a dyn Sys, i32);
 
@@ -40,7 +33,7 @@ impl<'a> Stream<'a> {
         let mut req = tpi::bind_req(&tpi::sockaddr_bytes(port, addr.into()));
         req[12..16].copy_from_slice(&conind.to_ne_bytes());
         match self.ask(&req)?[0] {
-            tpi::BIND_ACK => Ok(()),
+            tpi::T_BIND_ACK => Ok(()),
             _ => Err(Errno::EADDRINUSE),
         }
     }
@@ -123,7 +116,7 @@ impl<'a> Server<'a> {
                 Err(e) => return Err(e),
             }
         } else if !self.released {
-            peer.put(&words(&[ORDREL_REQ]))?;
+            peer.put(&words(&[tpi::T_ORDREL_REQ]))?;
             self.released = true;
         }
         Ok(())
@@ -134,7 +127,7 @@ impl<'a> Server<'a> {
             return Ok(());
         };
         let ctl = got.ctl.ok_or(Errno::EPROTO)?;
-        if tpi::words(&ctl)[0] != CONN_IND {
+        if tpi::words(&ctl)[0] != tpi::T_CONN_IND {
             return Err(Errno::EPROTO);
         }
         let seq = ctl.get(20..24).ok_or(Errno::EPROTO)?.to_vec();
@@ -143,10 +136,10 @@ impl<'a> Server<'a> {
         to.put(&words(&[tpi::T_CAPABILITY_REQ, 2]))?; // TC1_ACCEPTOR_ID
         let ack = to.get()?.and_then(|g| g.ctl).ok_or(Errno::EPROTO)?;
         let id = ack.last_chunk::<4>().ok_or(Errno::EPROTO)?;
-        let mut res = words(&[CONN_RES, u32::from_ne_bytes(*id), 0, 0]);
+        let mut res = words(&[tpi::T_CONN_RES, u32::from_ne_bytes(*id), 0, 0]);
         res.extend(seq);
         match self.listener.ask(&res)?[0] {
-            tpi::OK_ACK => self.peer = Some(to),
+            tpi::T_OK_ACK => self.peer = Some(to),
             _ => return Err(Errno::EPROTO),
         }
         Ok(())
@@ -176,7 +169,7 @@ impl<'a> Client<'a> {
         let stream = Stream::open(sys, "/dev/tcp")?;
         stream.bind(from, 0, 0)?;
         let req = tpi::conn_req(&tpi::sockaddr_bytes(to.1, to.0.into()));
-        if stream.ask(&req)?[0] != tpi::OK_ACK {
+        if stream.ask(&req)?[0] != tpi::T_OK_ACK {
             return Err(Errno::EADDRNOTAVAIL);
         }
         Ok(Client {
@@ -194,13 +187,13 @@ impl<'a> Client<'a> {
         while let Some(got) = self.stream.get()? {
             if let Some(ctl) = &got.ctl {
                 match tpi::words(ctl) {
-                    [CONN_CON, ..] => {}
-                    [ORDREL_IND, ..] => {
+                    [tpi::T_CONN_CON, ..] => {}
+                    [tpi::T_ORDREL_IND, ..] => {
                         self.ended = true;
-                        self.stream.put(&words(&[ORDREL_REQ]))?;
+                        self.stream.put(&words(&[tpi::T_ORDREL_REQ]))?;
                         return Ok(());
                     }
-                    [DISCON_IND, why, ..] => return Err(Errno::from_number(why as i32)),
+                    [tpi::T_DISCON_IND, why, ..] => return Err(Errno::from_number(why as i32)),
                     _ => {}
                 }
             }

@@ -21,19 +21,6 @@ use streams::{Got, PollFd, Process, Sys, oflag};
 
 use crate::netns::PATIENCE;
 
-/// T_CONN_IND.
-pub const T_CONN_IND: u32 = 11;
-/// T_CONN_CON.
-pub const T_CONN_CON: u32 = 12;
-/// T_DISCON_IND.
-pub const T_DISCON_IND: u32 = 13;
-/// T_ORDREL_IND.
-pub const T_ORDREL_IND: u32 = 23;
-const T_UNITDATA_IND: u32 = 20;
-const T_OPTMGMT_ACK: u32 = 22;
-const T_CONN_RES: u32 = 1;
-const T_ORDREL_REQ: u32 = 10;
-
 /// An open stream of a transport provider.
 pub struct Endpoint<'a> {
     p: &'a Process,
@@ -69,7 +56,7 @@ impl<'a> Endpoint<'a> {
         let e = Endpoint { p, fd };
         let mut req = tpi::bind_req(&tpi::sockaddr_bytes(port, 0));
         req[12..16].copy_from_slice(&qlen.to_ne_bytes());
-        assert_eq!(e.ask(&req)[0], tpi::BIND_ACK);
+        assert_eq!(e.ask(&req)[0], tpi::T_BIND_ACK);
         e
     }
 
@@ -98,7 +85,7 @@ impl<'a> Endpoint<'a> {
         let fd = p.open(device, oflag::O_RDWR).expect("open");
         let e = Endpoint { p, fd };
         let ack = e.ask(&tpi::bind_req(&tpi::sockaddr_bytes(port, 0)));
-        assert_eq!(ack[0], tpi::BIND_ACK);
+        assert_eq!(ack[0], tpi::T_BIND_ACK);
         e
     }
 
@@ -106,7 +93,7 @@ impl<'a> Endpoint<'a> {
     #[track_caller]
     pub fn set(&self, level: u32, name: u32, value: u32) {
         let ack = self.ask(&tpi::optmgmt_req(T_NEGOTIATE, &[(level, name, value)]));
-        assert_eq!(ack[0], T_OPTMGMT_ACK, "option {level}, {name}");
+        assert_eq!(ack[0], tpi::T_OPTMGMT_ACK, "option {level}, {name}");
     }
 
     /// T_UNITDATA_REQ.
@@ -123,7 +110,7 @@ impl<'a> Endpoint<'a> {
     pub fn recv_from(&self) -> (SocketAddrV4, Vec<u8>) {
         let got = self.next();
         let ctl = got.ctl.expect("a control part");
-        assert_eq!(words(&ctl)[0], T_UNITDATA_IND);
+        assert_eq!(words(&ctl)[0], tpi::T_UNITDATA_IND);
         let (port, a) = tpi::sockaddr(&ctl[20..36]).expect("an address");
         (
             SocketAddrV4::new(a.into(), port),
@@ -178,7 +165,7 @@ impl<'a> Endpoint<'a> {
     /// Connects; the words of T_CONN_CON or T_DISCON_IND.
     #[track_caller]
     pub fn connect(&self, to: SocketAddrV4) -> Vec<u32> {
-        assert_eq!(self.ask(&tpi::conn_req(&sockaddr(to)))[0], tpi::OK_ACK);
+        assert_eq!(self.ask(&tpi::conn_req(&sockaddr(to)))[0], tpi::T_OK_ACK);
         self.next_words()
     }
 
@@ -186,12 +173,12 @@ impl<'a> Endpoint<'a> {
     #[track_caller]
     pub fn accept(&self) -> Endpoint<'a> {
         let ind = self.next_words();
-        assert_eq!(ind[0], T_CONN_IND);
+        assert_eq!(ind[0], tpi::T_CONN_IND);
         let to = Endpoint::tcp(self.p, 0, 0);
         let id = to.ask(&bytes(&[tpi::T_CAPABILITY_REQ, 2]));
         let id = *id.last().expect("ACCEPTOR_id");
-        let ok = self.ask(&bytes(&[T_CONN_RES, id, 0, 0, ind[5]]));
-        assert_eq!(ok[0], tpi::OK_ACK);
+        let ok = self.ask(&bytes(&[tpi::T_CONN_RES, id, 0, 0, ind[5]]));
+        assert_eq!(ok[0], tpi::T_OK_ACK);
         to
     }
 
@@ -207,7 +194,7 @@ impl<'a> Endpoint<'a> {
     /// Releases in order.
     #[track_caller]
     pub fn release(&self) {
-        self.send(&bytes(&[T_ORDREL_REQ]));
+        self.send(&bytes(&[tpi::T_ORDREL_REQ]));
     }
 
     /// All data up to the peer's orderly release.
@@ -218,7 +205,7 @@ impl<'a> Endpoint<'a> {
             let got = self.next();
             if let Some(ctl) = got.ctl {
                 let w = words(&ctl);
-                assert_eq!(w[0], T_ORDREL_IND, "{w:?} after {} bytes", all.len());
+                assert_eq!(w[0], tpi::T_ORDREL_IND, "{w:?} after {} bytes", all.len());
                 return all;
             }
             all.extend(got.data.unwrap_or_default());

@@ -13,8 +13,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use ipmod::ill::iff;
-use ipmod::plumb;
 use ipmod::udp_options::SO_DGRAM_ERRIND;
+use ipmod::{plumb, tpi};
 use streams::Config;
 use streams::Process;
 use vtunl_tests::linux::{
@@ -42,7 +42,6 @@ const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
 /// A mobile node that is away, and we its home agent.
 const MOBILE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 const SOL_SOCKET: u32 = 0xffff;
-const T_UDERROR_IND: u32 = 21;
 /// EHOSTUNREACH of Solaris.
 const EHOSTUNREACH: u32 = 148;
 
@@ -251,7 +250,7 @@ fn nobody_answers(side: Side) {
     host.k.run_until_idle();
     assert_eq!(known(&host.p, NOBODY), Known::No);
     let w = ours.next_words();
-    assert_eq!((w[0], w[5]), (T_UDERROR_IND, EHOSTUNREACH));
+    assert_eq!((w[0], w[5]), (tpi::T_UDERROR_IND, EHOSTUNREACH));
 
     theirs().send_to(b"where?", port(NOBODY)).expect("sent");
     host.until("Linux gives up", |_| failed(side, NOBODY));

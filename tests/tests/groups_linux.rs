@@ -20,7 +20,7 @@ use ipmod::membership::{
     self, IP_ADD_MEMBERSHIP, IP_ADD_SOURCE_MEMBERSHIP, IP_DROP_MEMBERSHIP,
     IP_DROP_SOURCE_MEMBERSHIP, IP_MULTICAST_TTL,
 };
-use ipmod::plumb;
+use ipmod::{plumb, tpi};
 use streams::{Config, Cred, Kernel};
 use vtunl_tests::linux::{
     self, Case, ETHERNETS, LINUX, MEDIA, OURS, PORT, Side, ip, sysctl, theirs,
@@ -40,7 +40,6 @@ const CASES: &[Case] = &[
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
 /// A source that some of the tests ask for.
 const SOURCE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
-const T_OPTMGMT_ACK: u32 = 22;
 
 fn main() -> ExitCode {
     linux::main(CASES)
@@ -51,7 +50,7 @@ fn main() -> ExitCode {
 fn option(e: &Endpoint<'_>, name: u32, group: &[Ipv4Addr]) {
     let value = [group, &[OURS]].concat();
     let ack = e.ask(&membership::request(name, &value));
-    assert_eq!(ack[0], T_OPTMGMT_ACK, "option {name}: {ack:?}");
+    assert_eq!(ack[0], tpi::T_OPTMGMT_ACK, "option {name}: {ack:?}");
 }
 
 /// Puts Linux's end of the link into a bridge that snoops, and asks every second.

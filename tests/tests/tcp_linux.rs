@@ -11,15 +11,14 @@ use std::thread;
 use std::time::Instant;
 
 use ipmod::tcp_options::{IPPROTO_TCP, SO_LINGER, TCP_MAXSEG};
-use ipmod::tpi;
+use ipmod::tpi::{self, T_CONN_CON, T_DISCON_IND};
 use ipmod::tpi_options::{SOL_SOCKET, T_CURRENT, T_NEGOTIATE};
 use streams::Sys;
 use vtunl_tests::linux::{self, CLOSED, Case, FAR, Host, LINUX, MEDIA, OURS, PORT, Side, ip, snmp};
 use vtunl_tests::netns::PATIENCE;
 use vtunl_tests::peer::Both;
-use vtunl_tests::transport::{Endpoint, T_CONN_CON, T_DISCON_IND, bytes};
+use vtunl_tests::transport::{Endpoint, bytes};
 
-const T_OPTMGMT_ACK: u32 = 22;
 const SIZE: u32 = 1 << 20;
 /// ECONNREFUSED and ECONNRESET of Solaris.
 const ECONNREFUSED: u32 = 146;
@@ -191,7 +190,7 @@ fn resets_both_ways(side: Side) {
     let (e, s) = connect();
     assert_eq!(
         e.ask(&bytes(&[tpi::T_DISCON_REQ, u32::MAX]))[0],
-        tpi::OK_ACK
+        tpi::T_OK_ACK
     );
     let reset = (&s).read(&mut [0; 9]).expect_err("a reset");
     assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset);
@@ -230,7 +229,7 @@ fn so_linger(side: Side) {
             let linger = [SOL_SOCKET, SO_LINGER, 8, on, 0]; // level, name, length, value
             let head = [tpi::T_SVR4_OPTMGMT_REQ, 20, 16, T_NEGOTIATE];
             let ack = e.ask(&[bytes(&head), bytes(&linger)].concat());
-            assert_eq!((ack[0], &ack[4..9]), (T_OPTMGMT_ACK, &linger[..]));
+            assert_eq!((ack[0], &ack[4..9]), (tpi::T_OPTMGMT_ACK, &linger[..]));
         }
         assert_eq!(e.connect(SocketAddrV4::new(LINUX, PORT))[0], T_CONN_CON);
         let (mut s, _) = listener.accept().expect("accept");

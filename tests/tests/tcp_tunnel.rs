@@ -67,7 +67,7 @@ fn tcp(p: &Process, port: u16, qlen: u32) -> i32 {
     let mut req = tpi::bind_req(&tpi::sockaddr_bytes(port, 0));
     req[12..16].copy_from_slice(&qlen.to_ne_bytes());
     p.putmsg(fd, Some(&req), None, false).expect("bind");
-    assert_eq!(next(p, fd).map(|w| w[0]), Some(tpi::BIND_ACK));
+    assert_eq!(next(p, fd).map(|w| w[0]), Some(tpi::T_BIND_ACK));
     fd
 }
 
@@ -110,18 +110,28 @@ fn a_megabyte_through_the_tunnel_over_a_bad_wire() {
     let to = tpi::sockaddr_bytes(7000, ip("10.2.0.1").into());
     a.putmsg(fd, Some(&tpi::conn_req(&to)), None, false)
         .expect("T_CONN_REQ");
-    assert_eq!(next(&a, fd).map(|w| w[0]), Some(tpi::OK_ACK));
+    assert_eq!(next(&a, fd).map(|w| w[0]), Some(tpi::T_OK_ACK));
     assert_eq!(wait(&a, fd).map(|w| w[0]), Some(12), "T_CONN_CON");
     let ind = wait(&b, listener).expect("T_CONN_IND");
-    b.putmsg(acceptor, Some(&bytes(&[30, 2])), None, false)
-        .expect("T_CAPABILITY_REQ");
+    b.putmsg(
+        acceptor,
+        Some(&bytes(&[tpi::T_CAPABILITY_REQ, 2])),
+        None,
+        false,
+    )
+    .expect("T_CAPABILITY_REQ");
     let id = *next(&b, acceptor)
         .expect("T_CAPABILITY_ACK")
         .last()
         .expect("ACCEPTOR_id");
-    b.putmsg(listener, Some(&bytes(&[1, id, 0, 0, ind[5]])), None, false)
-        .expect("T_CONN_RES");
-    assert_eq!(next(&b, listener).map(|w| w[0]), Some(tpi::OK_ACK));
+    b.putmsg(
+        listener,
+        Some(&bytes(&[tpi::T_CONN_RES, id, 0, 0, ind[5]])),
+        None,
+        false,
+    )
+    .expect("T_CONN_RES");
+    assert_eq!(next(&b, listener).map(|w| w[0]), Some(tpi::T_OK_ACK));
 
     let data: Vec<u8> = (0..1_000_000u32)
         .map(|i| (i.wrapping_mul(i) >> 7) as u8)
@@ -148,7 +158,7 @@ fn a_megabyte_through_the_tunnel_over_a_bad_wire() {
         .find(|s| s.0 == "encapsulated")
         .map_or(0, |s| s.1);
     assert!(through > 600, "{through} datagrams went through the tunnel");
-    a.putmsg(fd, Some(&bytes(&[10])), None, false)
+    a.putmsg(fd, Some(&bytes(&[tpi::T_ORDREL_REQ])), None, false)
         .expect("T_ORDREL_REQ");
     assert_eq!(wait(&b, acceptor), Some(vec![23]), "T_ORDREL_IND");
 }

@@ -82,7 +82,7 @@ impl Host {
             .expect("ack")
             .ctl
             .expect("control part");
-        assert_eq!(tpi::words(&ack)[0], tpi::BIND_ACK);
+        assert_eq!(tpi::words(&ack)[0], tpi::T_BIND_ACK);
         fd
     }
 

@@ -15,6 +15,7 @@ use std::io;
 use std::net::SocketAddrV4;
 use std::process::ExitCode;
 
+use ipmod::tpi;
 use ipmod::udp_options::SO_DGRAM_ERRIND;
 use vtunl_tests::linux::{
     self, CLOSED, Case, FAR, LINUX, MEDIA, OURS, PORT, Side, content, theirs,
@@ -24,7 +25,6 @@ use vtunl_tests::transport::Endpoint;
 
 /// ECONNREFUSED of Solaris.
 const ECONNREFUSED: u32 = 146;
-const T_UDERROR_IND: u32 = 21;
 const SOL_SOCKET: u32 = 0xffff;
 
 const CASES: &[Case] = &[
@@ -97,7 +97,7 @@ fn a_closed_port_either_way(side: Side) {
     for host in [LINUX, FAR] {
         ours.send_to(SocketAddrV4::new(host, CLOSED), b"anybody?");
         let w = ours.next_words();
-        assert_eq!((w[0], w[5]), (T_UDERROR_IND, ECONNREFUSED), "{host}");
+        assert_eq!((w[0], w[5]), (tpi::T_UDERROR_IND, ECONNREFUSED), "{host}");
     }
     // The far host's passed by; Linux itself said it once.
     both.same("Udp: NoPorts", "", 1);

@@ -47,7 +47,7 @@ fn a_listener_refuses() {
     assert_eq!(a.next()[0], T_CONN_CON);
     assert_eq!(
         listener.ask(&bytes(&[T_DISCON_REQ, first[5]]))[0],
-        tpi::OK_ACK
+        tpi::T_OK_ACK
     );
     pair.settle();
     assert_eq!(reason(&a.next()), is(Errno::ECONNRESET));
@@ -68,7 +68,7 @@ fn a_connection_that_nobody_accepted_goes() {
     pair.settle();
     let seq = listener.next()[5];
     assert_eq!(a.next()[0], T_CONN_CON);
-    assert_eq!(a.ask(&bytes(&[T_DISCON_REQ, u32::MAX]))[0], tpi::OK_ACK);
+    assert_eq!(a.ask(&bytes(&[T_DISCON_REQ, u32::MAX]))[0], tpi::T_OK_ACK);
     pair.settle();
     let ind = listener.next();
     assert_eq!((reason(&ind), ind[2]), (is(Errno::ECONNRESET), seq));
@@ -114,7 +114,7 @@ fn a_listener_accepts_on_itself() {
         let ind = listener.next();
         let id = listener.acceptor_id();
         let res = bytes(&[T_CONN_RES, id, 0, 0, ind[5]]);
-        assert_eq!(listener.ask(&res)[0], tpi::OK_ACK);
+        assert_eq!(listener.ask(&res)[0], tpi::T_OK_ACK);
         assert_eq!(listener.state(), tpi::state::DATA_XFER);
         assert!(carry(&pair, &a, &listener, b"hello") == b"hello");
         let late = pair.a.bound(0, 0);
@@ -169,7 +169,7 @@ fn an_abort_flushes() {
     let (a, b, _listener) = pair.connected();
     assert_eq!(a.p.write(a.fd, b"never read"), Ok(10));
     pair.settle();
-    assert_eq!(a.ask(&bytes(&[T_DISCON_REQ, u32::MAX]))[0], tpi::OK_ACK);
+    assert_eq!(a.ask(&bytes(&[T_DISCON_REQ, u32::MAX]))[0], tpi::T_OK_ACK);
     pair.settle();
     assert_eq!(reason(&b.next()), is(Errno::ECONNRESET));
     assert_eq!((a.state(), b.state()), (tpi::state::IDLE, tpi::state::IDLE));

@@ -10,18 +10,14 @@ use dlpi::link::wire::Wire;
 use ipmod::{plumb, tpi};
 use streams::{Config, Cred, Errno, Got, Kernel, Process, Sys, oflag};
 
+pub use ipmod::tpi::{
+    T_CONN_CON, T_CONN_IND, T_CONN_RES, T_DISCON_IND, T_DISCON_REQ, T_ORDREL_IND, T_ORDREL_REQ,
+};
+
 pub const A: &str = "10.0.0.1";
 pub const B: &str = "10.0.0.2";
 /// Where B listens.
 pub const PORT: u16 = 7000;
-
-pub const T_CONN_IND: u32 = 11;
-pub const T_CONN_CON: u32 = 12;
-pub const T_DISCON_IND: u32 = 13;
-pub const T_ORDREL_IND: u32 = 23;
-pub const T_ORDREL_REQ: u32 = 10;
-pub const T_DISCON_REQ: u32 = 2;
-pub const T_CONN_RES: u32 = 28;
 
 pub fn ip(a: &str) -> Ipv4Addr {
     a.parse().expect("an address")
@@ -129,7 +125,7 @@ impl Host {
     /// A stream bound to a port, with a queue of connections so long.
     pub fn bound(&self, port: u16, qlen: u32) -> Tcp<'_> {
         let t = self.open();
-        assert_eq!(t.bind(tpi::T_BIND_REQ, port, qlen)[0], tpi::BIND_ACK);
+        assert_eq!(t.bind(tpi::T_BIND_REQ, port, qlen)[0], tpi::T_BIND_ACK);
         t
     }
     pub fn counter(&self, name: &str) -> u64 {
@@ -162,7 +158,7 @@ impl Tcp<'_> {
     }
     /// T_CONN_REQ, which the provider takes.
     pub fn connect(&self, to: &str, port: u16) {
-        assert_eq!(self.ask(&tpi::conn_req(&sock(port, to)))[0], tpi::OK_ACK);
+        assert_eq!(self.ask(&tpi::conn_req(&sock(port, to)))[0], tpi::T_OK_ACK);
     }
     pub fn acceptor_id(&self) -> u32 {
         let ack = self.ask(&bytes(&[tpi::T_CAPABILITY_REQ, 2]));
@@ -170,7 +166,7 @@ impl Tcp<'_> {
     }
     pub fn accept(&self, on: &Tcp<'_>, seq: u32) {
         let ok = self.ask(&bytes(&[T_CONN_RES, on.acceptor_id(), 0, 0, seq]));
-        assert_eq!(ok[..2], [tpi::OK_ACK, T_CONN_RES]);
+        assert_eq!(ok[..2], [tpi::T_OK_ACK, T_CONN_RES]);
     }
     pub fn got(&self) -> Result<Got, Errno> {
         self.p.getmsg(self.fd, 256, 65_536, false)

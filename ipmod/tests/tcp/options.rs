@@ -6,12 +6,10 @@ use ipmod::tpi_options::*;
 
 use crate::hosts::*;
 
-const T_OPTMGMT_ACK: u32 = 22;
-
 /// Level, name and value of each option of a T_OPTMGMT_ACK, T_SUCCESS.
 fn svr4(t: &Tcp<'_>, flags: u32, options: &[(u32, u32, u32)]) -> Vec<(u32, u32, u32)> {
     let w = t.ask(&tpi::optmgmt_req(flags, options));
-    assert_eq!((w[0], w[3]), (T_OPTMGMT_ACK, T_SUCCESS));
+    assert_eq!((w[0], w[3]), (tpi::T_OPTMGMT_ACK, T_SUCCESS));
     w[4..].chunks(4).map(|o| (o[0], o[1], o[3])).collect()
 }
 
@@ -77,7 +75,7 @@ fn xti_options_have_a_status_each() {
     ];
     let answers = |n: usize| {
         let w = t.ask(&tpi::xti_optmgmt_req(T_NEGOTIATE, &req[..n]));
-        assert_eq!(w[0], T_OPTMGMT_ACK);
+        assert_eq!(w[0], tpi::T_OPTMGMT_ACK);
         (w[3], w[4..].to_vec())
     };
     let (worst, all) = answers(4);

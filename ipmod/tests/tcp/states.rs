@@ -84,11 +84,11 @@ fn try_it(state: u32, req: &[u8]) -> Gives {
         Err(Errno::EPROTO) => Fatal,
         Err(Errno::EAGAIN) => Silent(t.state()),
         Err(e) => panic!("{e}"),
-        Ok(w) if w[0] == tpi::ERROR_ACK => {
+        Ok(w) if w[0] == tpi::T_ERROR_ACK => {
             assert_eq!((w[1], t.state()), (words(req)[0], state));
             No(w[2])
         }
-        Ok(w) if w[0] == tpi::OK_ACK => {
+        Ok(w) if w[0] == tpi::T_OK_ACK => {
             assert_eq!(w[1], words(req)[0]);
             Gives::Ok(t.state())
         }
@@ -215,7 +215,7 @@ fn addresses_that_are_refused() {
     assert_eq!(t.bind(tpi::T_BIND_REQ, PORT, 0)[2], TADDRBUSY);
     // Before XTI another port was given, and the user had to compare.
     let other = t.bind(tpi::O_T_BIND_REQ, PORT, 0);
-    assert_eq!(other[0], tpi::BIND_ACK);
+    assert_eq!(other[0], tpi::T_BIND_ACK);
     assert_ne!(other[4], words(&sock(PORT, "0.0.0.0"))[0]);
     // Ports below 1024 are the superuser's.
     let user = pair.a.k.process(streams::Cred::user(100));

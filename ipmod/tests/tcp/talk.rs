@@ -216,7 +216,7 @@ fn timod_binds_and_tells() {
     t.p.push(t.fd, "timod").expect("I_PUSH");
     let ioctl = |cmd, req: &[u8]| t.p.i_str(t.fd, cmd, req).expect("an answer");
     let bound = ioctl(TI_BIND, &tpi::bind_req(&sock(PORT, A)));
-    assert_eq!(words(&bound.data)[..2], [tpi::BIND_ACK, 16]);
+    assert_eq!(words(&bound.data)[..2], [tpi::T_BIND_ACK, 16]);
     assert_eq!(bound.data[16..32], sock(PORT, A));
     // A second one: TOUTSTATE is the value of the ioctl.
     assert_eq!(ioctl(TI_BIND, &tpi::bind_req(&sock(PORT, A))).rval, 6);

@@ -1,36 +1,85 @@
-//! The transport provider interface, as far as timod and tirdwr look into it.
+//! The transport provider interface: its numbers, for all who speak it, and as much of its
+//! blocks as timod and tirdwr look into.
 //!
 //! Spec: sys/tihdr.h, the reference's (IP and TPI) section 4.
 
 use crate::message::Msg;
 
-/// Primitives (`PRIM_type`, the first word).
-#[allow(missing_docs)] // each is the one of its name
+/// Primitives (`PRIM_type`, the first word), with the numbers of Solaris 2.6 and later.
 pub mod prim {
-    pub const T_CONN_REQ: u32 = 0;
-    pub const T_DATA_REQ: u32 = 3;
-    pub const T_EXDATA_REQ: u32 = 4;
-    pub const T_INFO_REQ: u32 = 5;
-    pub const O_T_BIND_REQ: u32 = 6;
-    pub const T_UNBIND_REQ: u32 = 7;
-    pub const T_SVR4_OPTMGMT_REQ: u32 = 9;
-    pub const T_ORDREL_REQ: u32 = 10;
-    pub const T_CONN_CON: u32 = 12;
-    pub const T_DISCON_IND: u32 = 13;
-    pub const T_DATA_IND: u32 = 14;
-    pub const T_EXDATA_IND: u32 = 15;
-    pub const T_INFO_ACK: u32 = 16;
-    pub const T_BIND_ACK: u32 = 17;
-    pub const T_ERROR_ACK: u32 = 18;
-    pub const T_OK_ACK: u32 = 19;
-    pub const T_OPTMGMT_ACK: u32 = 22;
-    pub const T_ORDREL_IND: u32 = 23;
-    pub const T_ADDR_REQ: u32 = 24;
-    pub const T_ADDR_ACK: u32 = 25;
-    pub const T_BIND_REQ: u32 = 26;
-    pub const T_OPTMGMT_REQ: u32 = 27;
-    pub const T_CAPABILITY_REQ: u32 = 30;
-    pub const T_CAPABILITY_ACK: u32 = 31;
+    macro_rules! primitives {
+        ($($(#[$doc:meta])* $name:ident = $number:literal;)*) => {
+            $($(#[$doc])* pub const $name: u32 = $number;)*
+
+            /// All of them: name and number.
+            pub const PRIMITIVES: &[(&str, u32)] = &[$((stringify!($name), $number)),*];
+        };
+    }
+
+    primitives! {
+        /// Connect.
+        T_CONN_REQ = 0;
+        /// Accept a connection, as before XTI. T_CONN_RES up to 2.5.
+        O_T_CONN_RES = 1;
+        /// Disconnect, or refuse a connection.
+        T_DISCON_REQ = 2;
+        /// Send data.
+        T_DATA_REQ = 3;
+        /// Send urgent data.
+        T_EXDATA_REQ = 4;
+        /// What is the provider, and in which state?
+        T_INFO_REQ = 5;
+        /// Bind, as before XTI: a busy address gives another one. T_BIND_REQ up to 2.5.
+        O_T_BIND_REQ = 6;
+        /// Unbind.
+        T_UNBIND_REQ = 7;
+        /// Send a datagram.
+        T_UNITDATA_REQ = 8;
+        /// Options, with SVR4's opthdr.
+        T_SVR4_OPTMGMT_REQ = 9;
+        /// Release in order: no more data will be sent.
+        T_ORDREL_REQ = 10;
+        /// Somebody connects.
+        T_CONN_IND = 11;
+        /// Connected.
+        T_CONN_CON = 12;
+        /// Disconnected, or refused.
+        T_DISCON_IND = 13;
+        /// Data have come.
+        T_DATA_IND = 14;
+        /// Urgent data have come.
+        T_EXDATA_IND = 15;
+        /// Answer to T_INFO_REQ.
+        T_INFO_ACK = 16;
+        /// Bound, and to which address.
+        T_BIND_ACK = 17;
+        /// A request is refused.
+        T_ERROR_ACK = 18;
+        /// A request is done.
+        T_OK_ACK = 19;
+        /// A datagram has come.
+        T_UNITDATA_IND = 20;
+        /// A datagram that was sent has met an error.
+        T_UDERROR_IND = 21;
+        /// Answer to either request about options.
+        T_OPTMGMT_ACK = 22;
+        /// The peer has released: no more data will come.
+        T_ORDREL_IND = 23;
+        /// Which are the local and the remote address?
+        T_ADDR_REQ = 24;
+        /// Answer to T_ADDR_REQ.
+        T_ADDR_ACK = 25;
+        /// Bind: a busy address is refused.
+        T_BIND_REQ = 26;
+        /// Options, with XTI's T_opthdr.
+        T_OPTMGMT_REQ = 27;
+        /// Accept a connection on the stream of an ACCEPTOR_id.
+        T_CONN_RES = 28;
+        /// What can the provider do?
+        T_CAPABILITY_REQ = 30;
+        /// Answer to T_CAPABILITY_REQ.
+        T_CAPABILITY_ACK = 31;
+    }
 }
 
 /// TLI_error: a system error, UNIX_error says which.

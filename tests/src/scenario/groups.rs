@@ -20,6 +20,8 @@ use ipmod::membership::{
     IP_UNBLOCK_SOURCE,
 };
 use ipmod::plumb;
+use ipmod::tpi::{T_ERROR_ACK, T_SVR4_OPTMGMT_REQ};
+use ipmod::tpi_options::{T_CURRENT, T_NEGOTIATE};
 use streams::{Errno, Process, Sys};
 
 use super::datagram::Fields;
@@ -40,11 +42,7 @@ const OPTIONS: &[(&str, u32)] = &[
     ("IP_DROP_SOURCE_MEMBERSHIP", IP_DROP_SOURCE_MEMBERSHIP),
 ];
 
-const T_SVR4_OPTMGMT_REQ: u32 = 9;
-const T_ERROR_ACK: u32 = 18;
 const TSYSERR: u32 = 8;
-const T_NEGOTIATE: u32 = 4;
-const T_CURRENT: u32 = 0x80;
 
 /// `%group`
 pub fn option(p: &Process, fd: i32, args: &[Tok]) -> Result<Outcome, Wrong> {

@@ -472,37 +472,6 @@ pub fn drops(k: &Kernel, args: &[Tok]) -> Result<Outcome, Wrong> {
     Ok(Ok(vec![Tok::Num(of.map(|(_, n)| *n as i64).sum())]))
 }
 
-const PRIMS: &[(&str, u32)] = &[
-    ("T_CONN_REQ", 0),
-    ("T_DISCON_REQ", 2),
-    ("T_DATA_REQ", 3),
-    ("T_EXDATA_REQ", 4),
-    ("T_INFO_REQ", 5),
-    ("O_T_BIND_REQ", 6),
-    ("T_UNBIND_REQ", 7),
-    ("T_UNITDATA_REQ", 8),
-    ("T_SVR4_OPTMGMT_REQ", 9),
-    ("T_ORDREL_REQ", 10),
-    ("T_CONN_IND", 11),
-    ("T_CONN_CON", 12),
-    ("T_DISCON_IND", 13),
-    ("T_INFO_ACK", 16),
-    ("T_BIND_ACK", 17),
-    ("T_ERROR_ACK", 18),
-    ("T_OK_ACK", 19),
-    ("T_UNITDATA_IND", 20),
-    ("T_UDERROR_IND", 21),
-    ("T_OPTMGMT_ACK", 22),
-    ("T_ORDREL_IND", 23),
-    ("T_ADDR_REQ", 24),
-    ("T_ADDR_ACK", 25),
-    ("T_BIND_REQ", 26),
-    ("T_OPTMGMT_REQ", 27),
-    ("T_CONN_RES", 28),
-    ("T_CAPABILITY_REQ", 30),
-    ("T_CAPABILITY_ACK", 31),
-];
-
 const ERRORS: &[(&str, u32)] = &[
     ("TBADADDR", 1),
     ("TBADOPT", 2),
@@ -594,7 +563,7 @@ pub fn accept(p: &Process, listener: i32, on: i32) -> Result<Outcome, Wrong> {
 /// `%tpi`
 pub fn ask(p: &Process, fd: i32, args: &[Tok]) -> Result<Outcome, Wrong> {
     let (name, rest) = args.split_first().ok_or("%tpi PRIMITIVE")?;
-    let known = PRIMS.iter().find(|e| name.is(e.0)).map(|e| e.1);
+    let known = tpi::PRIMITIVES.iter().find(|e| name.is(e.0)).map(|e| e.1);
     let prim = match (known, name) {
         (Some(n), _) => n,
         (_, Tok::Num(n)) => *n as u32,
@@ -642,7 +611,7 @@ pub fn answer(p: &Process, fd: i32) -> Result<Outcome, Wrong> {
         let w = ctl.get(4 * i..4 * i + 4).and_then(|w| w.try_into().ok());
         w.map_or(0, u32::from_ne_bytes)
     };
-    let mut v = vec![name_of(PRIMS, word(0))];
+    let mut v = vec![name_of(tpi::PRIMITIVES, word(0))];
     let errno = |n: u32| Tok::word(super::error_word(Errno::from_number(n as i32)));
     match word(0) {
         18 => {

@@ -123,8 +123,8 @@ fn set(sys: &Process, fd: i32, name: u32, value: &[Ipv4Addr]) -> Result<(), Errn
     // The answer has high priority: what came for `received` stays behind it.
     let ack = sys.getmsg(fd, 256, 0, true)?;
     match tpi::words(&ack.ctl.unwrap_or_default()) {
-        [tpi::OPTMGMT_ACK, ..] => Ok(()),
-        [tpi::ERROR_ACK, _, 8, e] => Err(Errno::from_number(e as i32)),
+        [tpi::T_OPTMGMT_ACK, ..] => Ok(()),
+        [tpi::T_ERROR_ACK, _, 8, e] => Err(Errno::from_number(e as i32)),
         _ => Err(Errno::EPROTO),
     }
 }

@@ -205,7 +205,7 @@ fn pings(
         .putmsg(fd, Some(&bind), None, false)
         .tried("T_BIND_REQ")?;
     let ack = host.admin.getmsg(fd, 256, 0, false).tried("T_BIND_ACK")?;
-    if tpi::words(&ack.ctl.unwrap_or_default())[0] != tpi::BIND_ACK {
+    if tpi::words(&ack.ctl.unwrap_or_default())[0] != tpi::T_BIND_ACK {
         return Err(Fail::errno("T_BIND_REQ", Errno::EPROTO));
     }
     let (mut got, mut times) = (0, Vec::new());
@@ -413,8 +413,8 @@ fn listen(sh: &mut Shell, args: &Args<'_>) -> Done {
         host.admin.putmsg(fd, Some(&req), None, false)?;
         let ack = host.admin.getmsg(fd, 256, 0, false)?;
         match tpi::words(&ack.ctl.unwrap_or_default()) {
-            [tpi::BIND_ACK, ..] => Ok(()),
-            [tpi::ERROR_ACK, _, 23, _] => Err(Errno::EADDRINUSE),
+            [tpi::T_BIND_ACK, ..] => Ok(()),
+            [tpi::T_ERROR_ACK, _, 23, _] => Err(Errno::EADDRINUSE),
             _ => Err(Errno::EPROTO),
         }
     })();

@@ -318,10 +318,10 @@ fn traceroute(sh: &mut Shell, args: &Args<'_>) -> Done {
 fn follow(sh: &mut Shell, o: &Options, send: i32, hear: i32) -> Result<Option<Hop>, Fail> {
     let host = sh.lab.host()?;
     for fd in [send, hear] {
-        ask(&host.admin, fd, &tpi::bind_req(&[]), tpi::BIND_ACK).tried("T_BIND_REQ")?;
+        ask(&host.admin, fd, &tpi::bind_req(&[]), tpi::T_BIND_ACK).tried("T_BIND_REQ")?;
     }
     let whole = tpi::optmgmt_req(T_NEGOTIATE, &[(IPPROTO_IP, IP_HDRINCL, 1)]);
-    ask(&host.admin, send, &whole, T_OPTMGMT_ACK).tried("IP_HDRINCL")?;
+    ask(&host.admin, send, &whole, tpi::T_OPTMGMT_ACK).tried("IP_HDRINCL")?;
     let ident = host.admin.pid() as u16 | 0x8000;
     let target = sh.lab.names.show(o.dst);
     let (hops, length) = (o.last, o.length);
@@ -361,8 +361,6 @@ fn follow(sh: &mut Shell, o: &Options, send: i32, hear: i32) -> Result<Option<Ho
     }
     Ok(None)
 }
-
-const T_OPTMGMT_ACK: u32 = 22;
 
 /// A request of TPI and its answer.
 fn ask(sys: &dyn Sys, fd: i32, req: &[u8], want: u32) -> Result<(), Errno> {

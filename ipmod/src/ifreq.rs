@@ -4,6 +4,7 @@
 //!   SIOCSIFADDR le0:1 ─► the ipif, made if it is new ─► down, change, up ─► announced
 //!   SIOCSIFFLAGS up ─► is the address free? ─► link bound? ─┬─ yes: routes
 //!                                                           └─ no: DL_BIND_REQ first
+//!   down, or SIOCLIFREMOVEIF ─► routes gone ─► the link's last address? ─► DL_UNBIND_REQ
 //! ```
 //!
 //! Spec: if(7P), ifconfig(1M), the reference's ip-tpi 5.1 to 5.3, 6.2.
@@ -171,20 +172,16 @@ fn set<M: OnStack>(
             return Ok(Done::Data(Vec::new()));
         }
         SIOCSIFFLAGS => {
-            let next = set_flags(s, at, id, word as u16)?;
-            multicast::follow(q, at);
-            return Ok(match next {
-                Next::Nothing => Done::Data(Vec::new()),
-                Next::Bind => Done::BringUp(at, id),
-                Next::Unbind(wq) => {
-                    q.putnext_of(wq, Prim::UnbindReq.emit());
-                    Done::Data(Vec::new())
+            match set_flags(s, at, id, word as u16)? {
+                Next::Nothing => {}
+                Next::Bind => return Ok(Done::BringUp(at, id)),
+                Next::Rise => dad::rise(q, at, id),
+                Next::Fall => {
+                    q.shared().ipif_down(at, id);
+                    fallen(q, at);
                 }
-                Next::Rise => {
-                    dad::rise(q, at, id);
-                    Done::Data(Vec::new())
-                }
-            });
+            }
+            return Ok(Done::Data(Vec::new()));
         }
         _ => return Err(Errno::EINVAL),
     }
@@ -266,8 +263,8 @@ enum Next {
     Rise,
     /// The same, when the provider has bound the link.
     Bind,
-    /// The last address of the link has gone down: the provider is to unbind it.
-    Unbind(QRef),
+    /// The address goes down, or will not come up.
+    Fall,
 }
 
 /// SIOCSIFFLAGS: only some bits are the user's; coming up may have to wait for the provider.
@@ -311,22 +308,28 @@ fn set_flags(s: &mut Stack, at: u32, id: u16, flags: u16) -> Result<Next, Errno>
     Ok(match (rising, ready) {
         (true, true) => Next::Rise,
         (true, false) => Next::Bind,
-        _ => {
-            if !want {
-                s.ipif_down(at, id); // or will not come up
-            }
-            // The reference's dlpi 10 step 10. The answer is not waited for.
-            match s.ill_mut(at) {
-                Some(i) if was && i.bound && i.dl == Dl::Idle && !i.is_up() => {
-                    i.bound = false;
-                    let next = i.wq.map_or(Next::Nothing, Next::Unbind);
-                    s.neighbours.forget_headers(at); // DL_UNBIND_REQ ends the fast path
-                    next
-                }
-                _ => Next::Nothing,
-            }
-        }
+        _ if want => Next::Nothing,
+        _ => Next::Fall,
     })
+}
+
+/// An address of a link has gone down: groups are left and the link is unbound behind the last
+/// one, unless one is still asked for (the reference's dlpi 10 step 10). The answer is not waited
+/// for.
+pub(crate) fn fallen<M: OnStack>(q: &mut Queue<'_, M>, at: u32) {
+    multicast::follow(q, at);
+    let s = q.shared();
+    let Some(i) = s.ill_mut(at) else { return };
+    let claimed = |p: &Ipif| p.is_up() || p.claim.stand != Stand::Settled;
+    if !i.bound || i.dl != Dl::Idle || i.ipifs.iter().any(claimed) {
+        return;
+    }
+    i.bound = false;
+    let wq = i.wq;
+    s.neighbours.forget_headers(at); // DL_UNBIND_REQ ends the fast path
+    if let Some(wq) = wq {
+        q.putnext_of(wq, Prim::UnbindReq.emit());
+    }
 }
 
 /// SIOCLIFADDIF, SIOCLIFREMOVEIF (lifreq): another address for an interface, one less.
@@ -360,7 +363,7 @@ pub(crate) fn logical<M: OnStack>(
             }
         };
         s.remove_ipif(at, id)?;
-        multicast::follow(q, at);
+        fallen(q, at);
         return Ok(Vec::new());
     }
     let i = s.ill(at).ok_or(Errno::ENXIO)?;

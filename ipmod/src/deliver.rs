@@ -6,7 +6,8 @@
 //!                                     └─ others ─────────────┘   (T_BIND_REQ on /dev/ip)
 //! ```
 //!
-//! Spec: ip_fanout_proto, the reference's ip-tpi section 2.1; RFC 1122 3.2.1, 3.3.2.
+//! Spec: ip_fanout_proto, the reference's ip-tpi section 2.1; RFC 1122 3.2.1, 3.3.2, 4.2.3.10
+//! and RFC 9293 3.9.2.3 (MUST-57): TCP that is not for us alone goes to nobody.
 //! Kept: a subscriber that is blocked loses the datagram, counted, and no quench is sent;
 //! protocol 4 goes to the first match only.
 
@@ -92,7 +93,11 @@ fn whole<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, group:
     match h.proto {
         proto::ICMP => icmp_in::icmp_input(q, ill, h, mp, group),
         proto::IGMP => multicast::igmp_input(q, ill, h, mp, group),
-        proto::TCP if !group && tcp_is_ours(q.shared()) => tcp_news::tcp_input(q, h, mp),
+        proto::TCP if group => {
+            q.shared().mib.in_discards += 1;
+            q.discard(mp, "TCP by broadcast or multicast");
+        }
+        proto::TCP if tcp_is_ours(q.shared()) => tcp_news::tcp_input(q, h, mp),
         proto::UDP => udp::udp_input(q, ill, h, mp, group),
         _ => fanout(q, ill, h, mp, group),
     }

@@ -92,7 +92,7 @@ pub(crate) fn arm<M: OnStack>(q: &mut Queue<'_, M>, ill: u32) {
 fn whole<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, group: bool) {
     match h.proto {
         proto::ICMP => icmp_in::icmp_input(q, ill, h, mp, group),
-        proto::IGMP => multicast::igmp_input(q, ill, h, mp, group),
+        proto::IGMP => multicast::igmp_input(q, ill, h, mp),
         proto::TCP if group => {
             q.shared().mib.in_discards += 1;
             q.discard(mp, "TCP by broadcast or multicast");
@@ -131,15 +131,34 @@ pub(crate) fn tunnel_end(s: &mut Stack, h: &Header) -> Option<Subscriber> {
     Some(first)
 }
 
+/// Is a datagram for this subscriber?
+#[inline]
+fn hears(s: &Stack, ill: u32, h: &Header, x: &Subscriber) -> bool {
+    // A transport user hears the groups that it has joined; PIM and RSVP as in ip_fanout_proto.
+    let filtered = is_multicast(h.dst) && !matches!(h.proto, proto::PIM | proto::RSVP);
+    x.wants(h) && (!filtered || !x.tpi || s.multicast.wants(x.q, ill, h.dst, h.src))
+}
+
+/// Is it for any?
+pub(crate) fn is_wanted(s: &Stack, ill: u32, h: &Header) -> bool {
+    s.subscribers.iter().any(|x| hears(s, ill, h, x))
+}
+
+/// Copies for the subscribers of a protocol that ip itself acts on: ICMP and IGMP.
+pub(crate) fn copies<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: &mut Msg) {
+    let s = q.shared();
+    let all = s.subscribers.iter().filter(|x| hears(s, ill, h, x));
+    let all: Vec<Subscriber> = all.copied().collect();
+    for to in all {
+        give_to(q, &to, mp.dupmsg());
+    }
+}
+
 /// Gives a datagram to the subscribers of its protocol.
 #[inline]
 pub fn fanout<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mp: Msg, group: bool) {
     let s = q.shared();
-    // A transport user hears the groups that it has joined; PIM and RSVP as in ip_fanout_proto.
-    let filtered = is_multicast(h.dst) && !matches!(h.proto, proto::PIM | proto::RSVP);
-    let groups = &s.multicast;
-    let joined = |u: &Subscriber| !filtered || !u.tpi || groups.wants(u.q, ill, h.dst, h.src);
-    let all = s.subscribers.iter().filter(|x| x.wants(h) && joined(x));
+    let all = s.subscribers.iter().filter(|x| hears(s, ill, h, x));
     let mut all = all.copied();
     let Some(first) = all.next() else {
         s.mib.in_unknown_protos += 1;

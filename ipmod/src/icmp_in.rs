@@ -14,7 +14,7 @@ use streams::prelude::*;
 
 use crate::ire::IreKind;
 use crate::module::OnStack;
-use crate::stack::{Stack, Subscriber};
+use crate::stack::Subscriber;
 use crate::wire::{self, HEADER, Header, be16, be32, is_multicast, proto};
 use crate::{deliver, icmp, options, output, raw, redirect};
 
@@ -27,6 +27,7 @@ pub fn icmp_input<M: OnStack>(
     group: bool,
 ) {
     let s = q.shared();
+    s.mib.in_delivers += 1; // RFC 1213: to protocols, ICMP included
     s.mib.icmp_in_msgs += 1;
     if mp.cont().is_some() && !mp.pullupmsg(None) {
         return q.discard(mp, "ICMP cut short");
@@ -38,10 +39,7 @@ pub fn icmp_input<M: OnStack>(
     }
     let ty = body[0];
     // Raw users of ICMP (ping, traceroute) see all of it; as Solaris, before IP acts on it.
-    if has_raw_users(q.shared()) {
-        let copy = mp.dupmsg();
-        deliver::fanout(q, ill, h, copy, group);
-    }
+    deliver::copies(q, ill, h, &mut mp);
     match ty {
         8 | 13 | 17 => query(q, ill, h, mp, group),
         3 | 4 | 11 | 12 => error_for_protocol(q, h, mp),
@@ -51,10 +49,6 @@ pub fn icmp_input<M: OnStack>(
         }
         _ => q.freemsg(mp), // read, and of no further use to IP
     }
-}
-
-fn has_raw_users(s: &Stack) -> bool {
-    s.subscribers.iter().any(|s| s.proto == proto::ICMP)
 }
 
 /// Answers an echo, timestamp or address mask request; one to a broadcast, from the

@@ -35,7 +35,7 @@ use crate::ill::{Ill, iff};
 use crate::membership::{Groups, Joined};
 use crate::module::OnStack;
 use crate::stack::Stack;
-use crate::wire::{Header, IP_DF, be16, be32, is_multicast, proto};
+use crate::wire::{Header, IP_DF, be16, be32, is_multicast};
 use crate::{deliver, input, output};
 
 /// The timer of IGMP, on the stream of an interface.
@@ -462,13 +462,8 @@ pub(crate) fn ip_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, m
 }
 
 /// IGMP has arrived.
-pub(crate) fn igmp_input<M: OnStack>(
-    q: &mut Queue<'_, M>,
-    ill: u32,
-    h: &Header,
-    mut mp: Msg,
-    group: bool,
-) {
+pub(crate) fn igmp_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp: Msg) {
+    q.shared().mib.in_delivers += 1;
     q.shared().mib.igps_rcv_total += 1;
     if mp.cont().is_some() && !mp.pullupmsg(None) {
         q.shared().mib.igps_rcv_tooshort += 1;
@@ -505,13 +500,7 @@ pub(crate) fn igmp_input<M: OnStack>(
         return q.discard(mp, why);
     }
     rearm(q, ill);
-    if q.shared()
-        .subscribers
-        .iter()
-        .any(|u| u.proto == proto::IGMP)
-    {
-        return deliver::fanout(q, ill, h, mp, group);
-    }
+    deliver::copies(q, ill, h, &mut mp);
     q.freemsg(mp);
 }
 

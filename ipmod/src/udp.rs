@@ -405,8 +405,7 @@ pub fn udp_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp:
         .collect();
     to.sort_by_key(|t| std::cmp::Reverse(t.0)); // stable: who came first, first
     if to.is_empty() {
-        let raw = s.subscribers.iter().any(|x| x.proto == proto::UDP);
-        if raw {
+        if crate::deliver::is_wanted(s, ill, h) {
             return crate::deliver::fanout(q, ill, h, mp, group);
         }
         s.mib.udp_no_ports += 1;

@@ -9,6 +9,8 @@
 //! Where the host forbids it the test says SKIPPED and why.
 #![allow(missing_docs)]
 
+mod namespace;
+
 use std::io;
 use std::process::Command;
 
@@ -20,52 +22,8 @@ use dlpi::link::tun::{Tun, TunOptions};
 use dlpi::link::{Link, Medium};
 use dlpi::prim::{DL_PROMISC_PHYS, DlErrno, Prim, SAP_ARP, SAP_IP, note};
 use dlpi::{Links, client};
+use namespace::{inside, ip};
 use streams::{Cred, Kernel};
-
-const INSIDE: &str = "DLPI_TEST_INSIDE";
-
-/// Runs a test of this file again inside a fresh namespace; true there.
-fn inside(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let probe = "ip tuntap add p0 mode tun && ip link add p1 type veth peer name p2";
-    let tried = Command::new("unshare")
-        .args(["-Urn", "sh", "-c", probe])
-        .output();
-    let refused = match &tried {
-        Err(e) => Some(e.to_string()),
-        Ok(o) if !o.status.success() => Some(String::from_utf8_lossy(&o.stderr).trim().to_owned()),
-        Ok(_) => None,
-    };
-    if let Some(why) = refused {
-        println!("SKIPPED {test}: {why}");
-        return false;
-    }
-    let me = std::env::current_exe().expect("a path");
-    let out = Command::new("unshare")
-        .arg("-Urn")
-        .arg(me)
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare");
-    let text = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert!(
-        out.status.success(),
-        "{}{text}",
-        String::from_utf8_lossy(&out.stdout)
-    );
-    false
-}
-
-fn ip(args: &str) {
-    let done = Command::new("ip")
-        .args(args.split(' '))
-        .status()
-        .expect("ip");
-    assert!(done.success(), "ip {args}");
-}
 
 fn device(
     k: &Kernel,

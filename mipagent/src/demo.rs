@@ -10,6 +10,7 @@
 //! emulated clock's: it takes a second or two, and is the same every time.
 
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,8 +21,10 @@ use crate::status;
 use crate::traffic::{Client, Numbers, Server, pattern};
 use crate::world::{Daemons, Line, World};
 
-const WORLD: &str = include_str!("../demo/world.vt");
-const CONFS: [(&str, &str); 6] = [
+/// The internet, as a script of the shell.
+pub const WORLD: &str = include_str!("../demo/world.vt");
+/// Who runs a daemon, and its file.
+pub const CONFS: [(&str, &str); 6] = [
     ("ha", include_str!("../demo/ha.conf")),
     ("fa1", include_str!("../demo/fa1.conf")),
     ("fa2", include_str!("../demo/fa2.conf")),
@@ -29,8 +32,14 @@ const CONFS: [(&str, &str); 6] = [
     ("mn1", include_str!("../demo/mn1.conf")),
     ("mn2", include_str!("../demo/mn2.conf")),
 ];
-/// Second, mobile node, wire.
-const WALK: [(u64, &str, &str); 7] = [
+/// The home address of mn1.
+pub const MN1: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 71);
+/// The home address of mn2.
+pub const MN2: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 72);
+/// The host that they talk to.
+pub const CN: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 9);
+/// The walk: in which second which mobile node goes to which wire.
+pub const WALK: [(u64, &str, &str); 7] = [
     (2, "mn1", "cell1"),
     (4, "mn2", "cell1"),
     (7, "mn1", "cell2"),
@@ -125,13 +134,11 @@ pub fn run(print: &mut Print<'_>) -> Result<(), Fail> {
         d.start(host, of(host)?, conf, w.now())?;
     }
     d.settle(&mut w)?;
-    let (mn1, mn2) = ([10, 1, 0, 71].into(), [10, 1, 0, 72].into());
-    let cn = [192, 168, 0, 9].into();
     let data = pattern(BYTES);
     let mut server = Server::new(of("cn")?, 80, data.clone()).tried("/dev/tcp")?;
-    let mut client = Client::new(of("mn1")?, mn1, (cn, 80)).tried("/dev/tcp")?;
-    let mut down = Numbers::new(of("mn2")?, mn2, 7).tried("/dev/udp")?;
-    let mut up = Numbers::new(of("cn")?, cn, 7).tried("/dev/udp")?;
+    let mut client = Client::new(of("mn1")?, MN1, (CN, 80)).tried("/dev/tcp")?;
+    let mut down = Numbers::new(of("mn2")?, MN2, 7).tried("/dev/udp")?;
+    let mut up = Numbers::new(of("cn")?, CN, 7).tried("/dev/udp")?;
     for second in 0..SECONDS {
         for (_, host, wire) in WALK.iter().filter(|m| m.0 == second) {
             print.line(w.now(), host, &format!("goes to {wire}"))?;
@@ -143,8 +150,8 @@ pub fn run(print: &mut Print<'_>) -> Result<(), Fail> {
                 server.turn(2400)?;
                 client.turn()?;
                 if second < SECONDS - 2 {
-                    up.send((mn2, 7))?;
-                    down.send((cn, 7))?;
+                    up.send((MN2, 7))?;
+                    down.send((CN, 7))?;
                 }
                 up.receive()?;
                 down.receive()

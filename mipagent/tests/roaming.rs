@@ -6,7 +6,7 @@
 //!                                      └── gw  ──campus     no agent: own addresses
 //! ```
 //!
-//! The network and the configurations are those of `mipagent demo`.
+//! The network, the configurations and the walk are those of `mipagent demo`.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -14,25 +14,12 @@ use std::time::Duration;
 
 use ipmod::plumb;
 use mipagent::code;
+use mipagent::demo::{CN, CONFS, MN1, MN2, WALK, WORLD};
 use mipagent::mobile::Place;
 use mipagent::traffic::{Client, Numbers, Server, pattern};
 use mipagent::world::{Daemons, World};
 use streams::Process;
 
-const WORLD: &str = include_str!("../demo/world.vt");
-const HA: &str = include_str!("../demo/ha.conf");
-const CONFS: [(&str, &str); 6] = [
-    ("ha", HA),
-    ("fa1", include_str!("../demo/fa1.conf")),
-    ("fa2", include_str!("../demo/fa2.conf")),
-    ("gw", include_str!("../demo/gw.conf")),
-    ("mn1", include_str!("../demo/mn1.conf")),
-    ("mn2", include_str!("../demo/mn2.conf")),
-];
-
-const MN1: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 71);
-const MN2: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 72);
-const CN: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 9);
 const FA1: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 2);
 const FA2: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 3);
 const STEP: Duration = Duration::from_millis(20);
@@ -97,18 +84,9 @@ fn a_transfer_and_numbered_datagrams_survive_every_handover() {
     let mut client = Client::new(&p["mn1"], MN1, (CN, 80)).expect("a client");
     let mut down = Numbers::new(&p["mn2"], MN2, 7).expect("a port");
     let mut up = Numbers::new(&p["cn"], CN, 7).expect("a port");
-    let moves = [
-        (2, "mn1", "cell1"),
-        (4, "mn2", "cell1"),
-        (7, "mn1", "cell2"),
-        (9, "mn2", "cell2"),
-        (12, "mn1", "campus"),
-        (15, "mn1", "home"),
-        (17, "mn2", "home"),
-    ];
     let mut after: BTreeMap<u64, (Place, Place)> = BTreeMap::new();
     for second in 0..20 {
-        for (_, host, wire) in moves.iter().filter(|m| m.0 == second) {
+        for (_, host, wire) in WALK.iter().filter(|m| m.0 == second) {
             w.run(&format!("on {host} move le0 to {wire}"))
                 .expect("moved");
         }
@@ -637,7 +615,7 @@ fn a_router_that_is_both_agents_and_one_that_starts_again() {
     pass(&mut d, &mut w, S(4));
     assert!(d.mobiles.values().all(|m| m.is_settled()), "{}", log(&d));
     d.agents.remove("ha");
-    d.start("ha", &p["ha"], HA, w.now()).expect("again");
+    d.start("ha", &p["ha"], CONFS[0].1, w.now()).expect("again");
     w.run("on mn1 move le0 to home; on mn2 move le0 to home")
         .expect("moved");
     pass(&mut d, &mut w, S(4));
@@ -693,7 +671,7 @@ fn a_home_agent_that_is_not_there_is_told_by_icmp_or_by_silence() {
     assert!(told(&d, "mn1", "(78)"), "{}", log(&d));
     // It comes back, and so does the agent: the node has not given up.
     w.run("on ha move le1 to backbone").expect("moved");
-    d.start("ha", &p["ha"], HA, w.now()).expect("again");
+    d.start("ha", &p["ha"], CONFS[0].1, w.now()).expect("again");
     pass(&mut d, &mut w, S(80));
     assert!(d.mobiles["mn1"].is_settled(), "{}", log(&d));
 }

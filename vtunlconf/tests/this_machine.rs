@@ -10,46 +10,14 @@
 //! Where the host forbids namespaces or these devices the test says SKIPPED and why.
 #![allow(missing_docs)]
 
+#[path = "../../dlpi/tests/namespace/mod.rs"]
+mod namespace;
+
 use std::process::{Command, Stdio};
 
 use dlpi::link::Link;
 use dlpi::link::tun::{Tun, TunOptions};
-
-const INSIDE: &str = "VTUNLCONF_TEST_INSIDE";
-
-/// Runs a test of this file again inside a fresh namespace; true there.
-fn inside(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let probe = "ip tuntap add p0 mode tun && ip link add p1 type veth peer name p2";
-    let probe = Command::new("unshare")
-        .args(["-Urn", "sh", "-c", probe])
-        .output();
-    let refused = match &probe {
-        Err(e) => Some(e.to_string()),
-        Ok(o) if !o.status.success() => Some(String::from_utf8_lossy(&o.stderr).trim().to_owned()),
-        Ok(_) => None,
-    };
-    if let Some(why) = refused {
-        println!("SKIPPED {test}: {why}");
-        return false;
-    }
-    let out = Command::new("unshare")
-        .arg("-Urn")
-        .arg(std::env::current_exe().expect("a path"))
-        .args(["--exact", test, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare");
-    assert!(
-        out.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&out.stdout),
-        String::from_utf8_lossy(&out.stderr)
-    );
-    false
-}
+use namespace::{inside, ip};
 
 /// What the shell prints when it runs these commands.
 fn shell(script: &str, stdin: impl Into<Stdio>) -> String {
@@ -62,14 +30,6 @@ fn shell(script: &str, stdin: impl Into<Stdio>) -> String {
     let errors = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{said}{errors}");
     said
-}
-
-fn ip(args: &str) {
-    let done = Command::new("ip")
-        .args(args.split(' '))
-        .status()
-        .expect("ip");
-    assert!(done.success(), "ip {args}");
 }
 
 #[test]

@@ -225,7 +225,9 @@ impl IreTable {
         Ok(self.remove(pid, id))
     }
 
-    /// Deletes every route to which `pred` agrees and says how many there were.
+    /// Deletes every route to which `pred` agrees and says how many there were. All are looked
+    /// at, for which a million takes 2.5 ms: an index by interface would cost each of them 8
+    /// bytes more, and an interface goes down rarely.
     pub fn delete_where(&mut self, mut pred: impl FnMut(&Ire) -> bool) -> usize {
         let mut gone = Vec::new();
         for (id, ire) in self.iter().filter(|(_, ire)| pred(ire)) {

@@ -256,6 +256,11 @@ impl Config {
 }
 
 /// An emulated kernel. Clones are the same kernel.
+///
+/// What looks into every domain ([`Kernel::kstats`], [`Kernel::drops`], [`Kernel::stacks`], the
+/// traces) is for programs, never for a module: that is in a domain already and would wait for
+/// itself. To leave its own one out would not do, as two modules that look would wait for one
+/// another.
 #[derive(Clone)]
 pub struct Kernel {
     pub(crate) env: Arc<Env>,
@@ -549,7 +554,7 @@ impl Kernel {
     }
     /// Every statistic of the modules and drivers opened so far (kstat(3KSTAT)).
     ///
-    /// Not to be called from inside a module: it enters every domain.
+    /// Not to be called from inside a module: it enters every domain ([`Kernel`]).
     pub fn kstats(&self) -> crate::kstat::Snapshot {
         crate::kstat::snapshot(&self.env)
     }

@@ -178,6 +178,12 @@ impl Filter {
         self.sap == Some(c.sap)
     }
 
+    /// The same of a frame with this number, if that is a type.
+    #[inline]
+    pub fn is_first_type(&self, number: u16) -> bool {
+        matches!(self.sap, Some(Sap::Type(t)) if t == number)
+    }
+
     /// Does one of the LLC SAPs take the frame?
     pub fn by_llc(&self, c: &Carried) -> bool {
         let Some(h) = c.llc else { return false };

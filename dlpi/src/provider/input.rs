@@ -19,7 +19,7 @@ use std::time::Duration;
 use streams::prelude::*;
 
 use super::llc::Mode;
-use super::port::{self, User, tick};
+use super::port::{self, Port, User, tick};
 use super::stats::Statistics;
 use super::{Dlpi, llc, request};
 use crate::addr::{Dest, Dlsap, ETHER_HDR, Ether, sap_of_packet};
@@ -88,6 +88,10 @@ pub(super) fn receive(q: &mut Queue<'_, Dlpi>) {
         }
         if direct {
             mp.advance_wptr(n);
+            if let Some(to) = p.straight(&mut mp) {
+                put_up(q, at, to, mp);
+                continue;
+            }
         } else {
             q.freemsg(mp);
             mp = q.alloc(HEADROOM, n);
@@ -202,8 +206,35 @@ struct Heading {
     ether: Option<Ether>,
 }
 
+impl Port {
+    /// The only stream on the link, if the frame is for us and the stream gets the payload
+    /// alone: nearly always it is so, and there is nothing to choose. Counted, and the header
+    /// is off.
+    #[inline]
+    fn straight(&mut self, mp: &mut Msg) -> Option<QRef> {
+        let [u] = &self.users[..] else { return None };
+        if !u.bound || !u.fast || u.raw {
+            return None;
+        }
+        let (sap, header) = match self.medium {
+            Medium::PointToPoint => (sap_of_packet(mp.rd())?, 0),
+            Medium::Ether(own) => {
+                let e = Ether::parse(mp.rd()).filter(|e| e.dst == own)?;
+                (e.kind, ETHER_HDR)
+            }
+        };
+        if !u.filter.is_first_type(sap) {
+            return None;
+        }
+        let to = u.q;
+        self.stats.ipackets += 1;
+        self.stats.rbytes += mp.len() as u64;
+        mp.advance_rptr(header);
+        Some(to)
+    }
+}
+
 /// Gives a frame to every stream that it is for.
-#[inline]
 pub(super) fn deliver(q: &mut Queue<'_, Dlpi>, at: usize, mut mp: Msg, who: To) {
     let Some(p) = q.shared().port(at) else {
         return q.discard(mp, "not attached");
@@ -293,7 +324,6 @@ pub(super) fn deliver(q: &mut Queue<'_, Dlpi>, at: usize, mut mp: Msg, who: To) 
 
 /// Counts a frame that came. One for another station, or for a group that no stream has, is
 /// the hardware's to pass over, unless somebody listens to it.
-#[inline]
 fn count(stats: &mut Statistics, h: &Heading, size: usize, wanted: bool) {
     let ours = matches!(h.to, Dest::Us | Dest::Broadcast);
     if !wanted && !ours {
@@ -312,34 +342,38 @@ fn count(stats: &mut Statistics, h: &Heading, size: usize, wanted: bool) {
 }
 
 /// One stream's copy, in the form it asked for.
-#[inline]
 fn hand_up(q: &mut Queue<'_, Dlpi>, at: usize, to: QRef, how: As, mut mp: Msg, h: &Heading) {
     if let (As::Llc(mode), Some(e), Some(l)) = (how, &h.ether, &h.carries.llc) {
         return llc::deliver(q, at, to, mode, mp, (e, l));
     }
-    let Some(mut up) = q.at(to) else {
-        return q.discard(mp, "the stream is gone");
-    };
-    if !up.canputnext() {
-        up.discard(mp, "the receiver is blocked");
-        if let Some(p) = q.shared().port(at) {
-            p.stats.nocanput += 1;
-        }
-        return;
-    }
     if h.ether.is_some() && how != As::Raw {
         mp.advance_rptr(ETHER_HDR);
     }
-    if how != As::Indication {
+    if how == As::Indication {
+        let (dest, src) = match h.ether {
+            Some(e) => (Dlsap::ether(&e.dst, e.kind), Dlsap::ether(&e.src, e.kind)),
+            None => (Dlsap::NONE, Dlsap::NONE),
+        };
+        let mut ind = q.alloc(0, fast::UNITDATA_IND_SIZE + 16);
+        fast::put_unitdata_ind(&mut ind, dest.as_slice(), src.as_slice(), h.to.is_group());
+        ind.set_tag(mp.tag());
+        ind.set_cont(Some(mp));
+        mp = ind;
+    }
+    put_up(q, at, to, mp);
+}
+
+/// Up one stream, if it has room.
+#[inline]
+fn put_up(q: &mut Queue<'_, Dlpi>, at: usize, to: QRef, mp: Msg) {
+    let Some(mut up) = q.at(to) else {
+        return q.discard(mp, "the stream is gone");
+    };
+    if up.canputnext() {
         return up.putnext(mp);
     }
-    let (dest, src) = match h.ether {
-        Some(e) => (Dlsap::ether(&e.dst, e.kind), Dlsap::ether(&e.src, e.kind)),
-        None => (Dlsap::NONE, Dlsap::NONE),
-    };
-    let mut ind = up.alloc(0, fast::UNITDATA_IND_SIZE + 16);
-    fast::put_unitdata_ind(&mut ind, dest.as_slice(), src.as_slice(), h.to.is_group());
-    ind.set_tag(mp.tag());
-    ind.set_cont(Some(mp));
-    up.putnext(ind);
+    up.discard(mp, "the receiver is blocked");
+    if let Some(p) = q.shared().port(at) {
+        p.stats.nocanput += 1;
+    }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use streams::prelude::*;
 
-use super::port::{Port, tick};
+use super::port::{Links, Port, tick};
 use super::{Dlpi, RETRY, input, llc};
 use crate::addr::{Dlsap, ETHER_HDR, Ether, MAX_LENGTH};
 use crate::link::Medium;
@@ -62,10 +62,11 @@ pub(super) fn header_for(q: &mut Queue<'_, Dlpi>, dest: &[u8]) -> Option<Header>
 /// M_DATA: a whole frame, if the stream asked for that.
 #[inline]
 pub(super) fn bare(q: &mut Queue<'_, Dlpi>, mp: Msg) {
-    let d = q.ptr();
+    let (d, links) = q.both();
     match d.port {
-        Some(port) if d.bare && !d.waiting => {
-            if let Some(mp) = transmit(q, port, mp) {
+        Some(at) if d.bare && !d.waiting => {
+            let offered = links.offer(at, &mp);
+            if let Some(mp) = settle(q, at, mp, offered) {
                 wait(q, mp);
             }
         }
@@ -184,74 +185,97 @@ fn answer_idle(state: State) -> Answer {
     }
 }
 
+/// What became of a frame that was offered to a link.
+enum Offered {
+    /// It is sent.
+    Sent,
+    /// The link has no room now.
+    Full,
+    /// It is lost, for this reason.
+    Lost(&'static str),
+    /// Not offered yet: others hear it, it is for ourselves, or the link looks at the time.
+    Watched,
+}
+
+impl Links {
+    /// Offers a whole frame to a link.
+    #[inline]
+    fn offer(&mut self, at: usize, mp: &Msg) -> Offered {
+        let Some((port, scratch)) = self.port_and_scratch(at) else {
+            return Offered::Lost("not attached");
+        };
+        let frame = match mp.cont() {
+            None => mp.rd(),
+            Some(_) => {
+                scratch.clear();
+                mp.blocks().for_each(|b| scratch.extend_from_slice(b.rd()));
+                &scratch[..]
+            }
+        };
+        if frame.len() > port.max_frame || frame.len() < port.header() {
+            port.stats.oerrors += 1;
+            return Offered::Lost("longer than the link takes, or shorter than its header");
+        }
+        if port.timed || port.snoopers > 0 || port.is_ours(frame) {
+            return Offered::Watched;
+        }
+        port.send(frame)
+    }
+}
+
+impl Port {
+    /// Is the frame for ourselves?
+    #[inline]
+    fn is_ours(&self, frame: &[u8]) -> bool {
+        match self.medium {
+            Medium::Ether(own) => frame.first_chunk() == Some(&own),
+            Medium::PointToPoint => false,
+        }
+    }
+
+    /// Sends a frame, and accounts for it.
+    #[inline]
+    fn send(&mut self, frame: &[u8]) -> Offered {
+        match self.link.send(frame) {
+            Ok(()) => {
+                self.count_sent(frame);
+                self.stats.opackets += 1;
+                self.stats.obytes += frame.len() as u64;
+                Offered::Sent
+            }
+            Err(e) => self.refused(&e),
+        }
+    }
+
+    #[cold]
+    fn refused(&mut self, e: &io::Error) -> Offered {
+        if e.kind() == io::ErrorKind::WouldBlock {
+            self.stats.noxmtbuf += 1;
+            Offered::Full
+        } else {
+            self.stats.oerrors += 1;
+            Offered::Lost("the link refused it")
+        }
+    }
+}
+
 /// Sends a whole frame. Gives it back if the link has no room now.
 #[inline]
 fn transmit(q: &mut Queue<'_, Dlpi>, at: usize, mp: Msg) -> Option<Msg> {
-    let Some((port, scratch)) = q.shared().port_and_scratch(at) else {
-        q.discard(mp, "not attached");
-        return None;
-    };
-    let frame = match mp.cont() {
-        None => mp.rd(),
-        Some(_) => {
-            scratch.clear();
-            mp.blocks().for_each(|b| scratch.extend_from_slice(b.rd()));
-            &scratch[..]
-        }
-    };
-    if frame.len() > port.max_frame || frame.len() < port.header() {
-        port.stats.oerrors += 1;
-        q.discard(mp, "longer than the link takes, or shorter than its header");
-        return None;
-    }
-    if port.timed || port.snoopers > 0 || is_ours(port, frame) {
-        return transmit_watched(q, at, mp);
-    }
-    let len = frame.len() as u64;
-    let sent = port.link.send(frame);
-    if sent.is_ok() {
-        port.count_sent(frame);
-    }
-    finish(q, at, mp, len, sent)
+    let offered = q.shared().offer(at, &mp);
+    settle(q, at, mp, offered)
 }
 
+/// The end of a frame that was offered, or the frame itself if it must wait.
 #[inline]
-fn is_ours(port: &Port, frame: &[u8]) -> bool {
-    match port.medium {
-        Medium::Ether(own) => frame.first_chunk() == Some(&own),
-        Medium::PointToPoint => false,
+fn settle(q: &mut Queue<'_, Dlpi>, at: usize, mp: Msg, offered: Offered) -> Option<Msg> {
+    match offered {
+        Offered::Sent => q.freemsg(mp),
+        Offered::Full => return Some(mp),
+        Offered::Lost(why) => q.discard(mp, why),
+        Offered::Watched => return transmit_watched(q, at, mp),
     }
-}
-
-/// Accounts for a frame that was given to the link, or gives it back.
-#[inline]
-fn finish(
-    q: &mut Queue<'_, Dlpi>,
-    at: usize,
-    mp: Msg,
-    len: u64,
-    sent: io::Result<()>,
-) -> Option<Msg> {
-    let Some(port) = q.shared().port(at) else {
-        return Some(mp);
-    };
-    match sent {
-        Ok(()) => {
-            port.stats.opackets += 1;
-            port.stats.obytes += len;
-            q.freemsg(mp);
-            None
-        }
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-            port.stats.noxmtbuf += 1;
-            Some(mp)
-        }
-        Err(_) => {
-            port.stats.oerrors += 1;
-            q.discard(mp, "the link refused it");
-            None
-        }
-    }
+    None
 }
 
 /// The same for a frame that others hear, that is for ourselves, or whose link looks at
@@ -262,23 +286,22 @@ fn transmit_watched(q: &mut Queue<'_, Dlpi>, at: usize, mp: Msg) -> Option<Msg> 
     let Some(port) = q.shared().port(at) else {
         return Some(mp);
     };
-    let (timed, ours, snooped) = (port.timed, is_ours(port, &frame), port.snoopers > 0);
+    let (timed, ours, snooped) = (port.timed, port.is_ours(&frame), port.snoopers > 0);
     if timed {
         tick(q, at);
     }
-    let left = if ours {
-        // It doesn't leave this host: le(7D) receives what is for itself.
-        finish(q, at, mp, frame.len() as u64, Ok(()))
-    } else {
-        let Some(port) = q.shared().port(at) else {
-            return Some(mp);
-        };
-        let sent = port.link.send(&frame);
-        if sent.is_ok() {
-            port.count_sent(&frame);
-        }
-        finish(q, at, mp, frame.len() as u64, sent)
+    let Some(port) = q.shared().port(at) else {
+        return Some(mp);
     };
+    let offered = if ours {
+        // It doesn't leave this host: le(7D) receives what is for itself.
+        port.stats.opackets += 1;
+        port.stats.obytes += frame.len() as u64;
+        Offered::Sent
+    } else {
+        port.send(&frame)
+    };
+    let left = settle(q, at, mp, offered);
     if left.is_none() && (ours || snooped) {
         let mut copy = q.alloc(input::HEADROOM, frame.len());
         copy.append(&frame);

@@ -12,8 +12,86 @@ use streams::prelude::*;
 use crate::icmp_out::{self, code, ty};
 use crate::ire::{IreId, IreKind, RTF_BLACKHOLE, RTF_REJECT};
 use crate::module::OnStack;
+use crate::output::Way;
+use crate::stack::Stack;
 use crate::wire::{self, HEADER, Header, IP_DF};
 use crate::{fragment, output, redirect, source_route};
+
+/// What becomes of somebody else's datagram.
+pub(crate) enum Onward {
+    /// Its header is done: this way, by this interface, to this neighbour.
+    Go(Way, u32, u32),
+    /// It has options, goes back where it came from, or is larger than the way out.
+    Care(Care),
+    /// Nowhere, for this reason.
+    No(&'static str),
+    /// Nowhere, and its source hears of it: type and code of the ICMP error.
+    Refused(u8, u8, &'static str),
+}
+
+/// What is to be known of a datagram that needs care.
+#[derive(Clone, Copy)]
+pub(crate) struct Care {
+    out: u32,
+    next: u32,
+    mtu: u32,
+    back: bool,
+}
+
+impl Stack {
+    /// Decides about a datagram that came in on `ill`, for which there is the route `id`; of
+    /// one that can go, the header is edited.
+    #[inline]
+    pub(crate) fn onward(
+        &mut self,
+        ill: u32,
+        h: &Header,
+        id: IreId,
+        mp: &mut Msg,
+        group: bool,
+    ) -> Onward {
+        if !self.params.forwarding {
+            self.mib.forw_prohibits += 1;
+            return Onward::No("not a router");
+        }
+        if group {
+            self.mib.forw_prohibits += 1;
+            return Onward::No("link-level broadcast of a unicast datagram");
+        }
+        let ire = self.ires.get(id);
+        let (out, gateway, mtu, flags) = (ire.ill, ire.gateway, ire.mtu, ire.flags);
+        if flags & RTF_REJECT != 0 {
+            return Onward::Refused(ty::UNREACHABLE, code::HOST, "reject route");
+        }
+        if flags & RTF_BLACKHOLE != 0 {
+            return Onward::No("reject route");
+        }
+        // RFC 2003 3.2: what claims to come from us is not tunnelled; of all our addresses
+        // only IP knows.
+        if self.ill(out).is_some_and(|i| i.tunnel) && self.is_local(h.src) {
+            self.mib.forw_prohibits += 1;
+            return Onward::No("own source, towards a tunnel");
+        }
+        if h.ttl <= 1 {
+            self.mib.in_hdr_errors += 1;
+            return Onward::Refused(ty::TIME_EXCEEDED, 0, "time to live exceeded");
+        }
+        let next = if gateway != 0 { gateway } else { h.dst };
+        let back = out == ill && gateway != 0;
+        if h.ihl > HEADER || back || h.len > mtu as usize {
+            return Onward::Care(Care {
+                out,
+                next,
+                mtu,
+                back,
+            });
+        }
+        wire::decrement_ttl(mp.rd_mut());
+        mp.set_flag(mp.flag() | MSGFORWARDED); // a tunnel asks: RFC 2003 3.2
+        self.mib.forw_datagrams += 1;
+        Onward::Go(self.way(out, next, mp), out, next)
+    }
+}
 
 /// Forwards a datagram that came in on `ill`, by the route `id`.
 pub fn forward<M: OnStack>(
@@ -24,56 +102,33 @@ pub fn forward<M: OnStack>(
     mut mp: Msg,
     group: bool,
 ) {
-    let s = q.shared();
-    if !s.params.forwarding {
-        s.mib.forw_prohibits += 1;
-        return q.discard(mp, "not a router");
-    }
-    if group {
-        s.mib.forw_prohibits += 1;
-        return q.discard(mp, "link-level broadcast of a unicast datagram");
-    }
-    let ire = s.ires.get(id);
-    let (out, gateway, mtu, flags) = (ire.ill, ire.gateway, ire.mtu, ire.flags);
-    if flags & (RTF_REJECT | RTF_BLACKHOLE) != 0 {
-        if flags & RTF_REJECT != 0 {
-            icmp_out::error(q, ill, &mp, ty::UNREACHABLE, code::HOST, 0);
+    let on = q.shared().onward(ill, h, id, &mut mp, group);
+    follow(q, ill, h, on, mp);
+}
+
+/// Does with a datagram what was decided.
+#[inline]
+pub(crate) fn follow<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, on: Onward, mp: Msg) {
+    match on {
+        Onward::Go(way, out, next) => output::go(q, way, out, next, mp),
+        Onward::Care(care) => with_care(q, ill, h, mp, care),
+        Onward::No(why) => q.discard(mp, why),
+        Onward::Refused(ty, code, why) => {
+            icmp_out::error(q, ill, &mp, ty, code, 0);
+            q.discard(mp, why);
         }
-        return q.discard(mp, "reject route");
     }
-    // RFC 2003 3.2: what claims to come from us is not tunnelled; of all our addresses only
-    // IP knows.
-    if s.ill(out).is_some_and(|i| i.tunnel) && s.is_local(h.src) {
-        s.mib.forw_prohibits += 1;
-        return q.discard(mp, "own source, towards a tunnel");
-    }
-    if h.ttl <= 1 {
-        s.mib.in_hdr_errors += 1;
-        icmp_out::error(q, ill, &mp, ty::TIME_EXCEEDED, 0, 0);
-        return q.discard(mp, "time to live exceeded");
-    }
-    let next = if gateway != 0 { gateway } else { h.dst };
-    let back = out == ill && gateway != 0;
-    if h.ihl > HEADER || back || h.len > mtu as usize {
-        return with_care(q, ill, h, mp, (out, next, mtu), back);
-    }
-    wire::decrement_ttl(mp.rd_mut());
-    mp.set_flag(mp.flag() | MSGFORWARDED); // a tunnel asks: RFC 2003 3.2
-    s.mib.forw_datagrams += 1;
-    let way = s.way(out, next, &mut mp);
-    output::go(q, way, out, next, mp);
 }
 
 /// Forwards what has options, goes back where it came from, or is larger than the way out.
 #[cold]
-fn with_care<M: OnStack>(
-    q: &mut Queue<'_, M>,
-    ill: u32,
-    h: &Header,
-    mut mp: Msg,
-    (out, next, mtu): (u32, u32, u32),
-    back: bool,
-) {
+fn with_care<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, mut mp: Msg, care: Care) {
+    let Care {
+        out,
+        next,
+        mtu,
+        back,
+    } = care;
     if h.ihl > HEADER {
         mp = match source_route::on_forward(q, ill, h, out, mp) {
             Some(mp) => mp,

@@ -83,7 +83,10 @@ pub fn ip_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mut mp: Msg, group: 
                 q.discard(mp, "directed broadcast");
             }
         }
-        _ => forward::forward(q, ill, &h, id, mp, group),
+        _ => {
+            let on = s.onward(ill, &h, id, &mut mp, group);
+            forward::follow(q, ill, &h, on, mp);
+        }
     }
 }
 

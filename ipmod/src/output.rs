@@ -69,11 +69,14 @@ pub fn ip_output<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
     if !leads_out(kind) {
         return input::ip_input(q, 0, mp, false); // ours: looped back inside
     }
+    let next = if gateway != 0 { gateway } else { dst };
     if kind == IreKind::Broadcast {
         let copy = mp.copymsg();
         input::ip_input(q, out, copy, true);
+    } else if no_paths && len <= mtu as usize {
+        let way = s.way(out, next, &mut mp); // what nearly every one takes
+        return go(q, way, out, next, mp);
     }
-    let next = if gateway != 0 { gateway } else { dst };
     let mtu = if no_paths {
         mtu
     } else {
@@ -121,17 +124,18 @@ impl Stack {
 }
 
 /// How a datagram leaves by an interface.
+#[derive(Clone, Copy)]
 pub(crate) enum Way {
     /// As it is now, down this stream.
     Down(QRef),
-    /// The same, into a tunnel through this very IP.
+    /// The same, into a tunnel through this very IP: counted as inside until it is through.
     Tunnel(QRef),
     /// Back inside: lo0.
     Inside,
     /// The neighbour's header isn't known.
     Resolve,
-    /// As DL_UNITDATA_REQ with this address.
-    Unitdata(Dlsap),
+    /// As DL_UNITDATA_REQ: the link has no fast path.
+    Unitdata,
     /// Not at all.
     No(&'static str),
 }
@@ -157,15 +161,16 @@ impl Stack {
                 None => return Way::Resolve,
             }
         } else if !ill.fastpath {
-            let mut none = Dlsap::new();
-            none.resize(ill.info.phys_len() as usize, 0);
-            return Way::Unitdata(ill.dlsap(&none, dlpi::prim::SAP_IP as u16));
+            return Way::Unitdata;
         }
-        if ill.tunnel {
-            Way::Tunnel(wq)
-        } else {
-            Way::Down(wq)
+        if !ill.tunnel {
+            return Way::Down(wq);
         }
+        if self.nested >= NESTED {
+            return Way::No("tunnels nested too deep");
+        }
+        self.nested += 1;
+        Way::Tunnel(wq)
     }
 }
 
@@ -182,18 +187,12 @@ pub(crate) fn go<M: OnStack>(q: &mut Queue<'_, M>, way: Way, out: u32, next: u32
     match way {
         Way::Down(wq) => down(q, wq, mp),
         Way::Tunnel(wq) => {
-            let s = q.shared();
-            if s.nested >= NESTED {
-                s.mib.out_discards += 1;
-                return q.discard(mp, "tunnels nested too deep");
-            }
-            s.nested += 1;
             down(q, wq, mp);
             q.shared().nested -= 1;
         }
         Way::Inside => input::ip_input(q, 0, mp, false),
         Way::Resolve => resolve::resolve(q, out, next, mp),
-        Way::Unitdata(dlsap) => send_unitdata(q, out, &dlsap, mp),
+        Way::Unitdata => unresolved(q, out, mp),
         Way::No(why) => {
             q.shared().mib.out_discards += 1;
             q.discard(mp, why);
@@ -212,6 +211,17 @@ fn down<M: OnStack>(q: &mut Queue<'_, M>, wq: QRef, mp: Msg) {
     }
     q.shared().mib.out_discards += 1;
     q.discard(mp, "the link is blocked");
+}
+
+/// As DL_UNITDATA_REQ, to a link whose addresses say nothing and that has no fast path.
+#[cold]
+fn unresolved<M: OnStack>(q: &mut Queue<'_, M>, out: u32, mp: Msg) {
+    let to = q.shared().ill(out).map(|ill| {
+        let mut none = Dlsap::new();
+        none.resize(ill.info.phys_len() as usize, 0);
+        ill.dlsap(&none, dlpi::prim::SAP_IP as u16)
+    });
+    send_unitdata(q, out, &to.unwrap_or_default(), mp);
 }
 
 /// As DL_UNITDATA_REQ, to a link without a fast path or a neighbour without a header.

@@ -29,8 +29,8 @@ pub(crate) struct Entry {
     pub ops: &'static Ops,
     ty: TypeId,
     home: Arc<Home>,
-    /// Instances open now.
-    pub opens: AtomicU32,
+    /// Instances open now, as driver and as module: one binary, which is busy with either.
+    pub opens: Arc<AtomicU32>,
 }
 
 /// What all instances of a module share, and of other modules that share it with them.
@@ -146,7 +146,8 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// The entry of `M` under `name`; a driver and a module of one name and type share it.
+    /// The entry of `M` under `name`; a driver and a module of one name and type share it,
+    /// unless each is given a state of its own.
     fn entry<M: Module>(&mut self, name: &'static str, start: Option<M::Shared>) -> Arc<Entry> {
         let ty = TypeId::of::<M>();
         let known = self
@@ -155,18 +156,17 @@ impl Registry {
             .map(|d| &d.entry)
             .chain(self.modules.values())
             .find(|e| e.name == name && e.ty == ty);
-        if let Some(e) = known {
-            if let Some(s) = start {
-                *e.home.start.lock() = Some(Box::new(s));
-            }
-            return e.clone();
-        }
+        let opens = match known {
+            Some(e) if start.is_none() => return e.clone(),
+            Some(e) => e.opens.clone(),
+            None => Arc::default(),
+        };
         Arc::new(Entry {
             name,
             ops: ops::<M>(),
             ty,
             home: Home::of::<M>(name, start),
-            opens: AtomicU32::new(0),
+            opens,
         })
     }
 
@@ -211,7 +211,7 @@ impl Registry {
             ops: ops::<M>(),
             ty,
             home,
-            opens: AtomicU32::new(0),
+            opens: Arc::default(),
         }))
     }
 

@@ -108,19 +108,10 @@ fn frame(len: usize, inside: Option<u8>, dst: &str) -> Vec<u8> {
     };
     let mut exits = ExitTable::default();
     let id = exits.hold(addr("10.2.0.1")).expect("room");
-    let exit = exits.at_mut(id).expect("just made");
-    let (mut mp, policy, mut stats) = (Msg::data(&inner), Policy::default(), Stats::default());
+    let exit = exits.at(id).expect("just made");
+    let (mut mp, policy, stats) = (Msg::data(&inner), Policy::default(), Stats::default());
     let h = Ipv4::of(&mut mp).expect("a header");
-    encapsulate(
-        &mut mp,
-        &h,
-        exit,
-        flags,
-        addr("10.2.0.2"),
-        &policy,
-        &mut stats,
-    )
-    .expect("fits");
+    encapsulate(&mut mp, &h, exit, flags, addr("10.2.0.2"), &policy, &stats).expect("fits");
     mp.to_vec()
 }
 

@@ -47,14 +47,15 @@ fn lookup(c: &mut Criterion) {
         for i in 0..n {
             t.add(&mut x, Key::host(addr(i)), EXIT, 0).expect("room");
         }
+        let view = t.view();
         let mut i = 0u32;
         g.bench_function(format!("{n} targets"), |b| {
             b.iter(|| {
                 i = i.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let found = t.serve(addr(((u64::from(i) * u64::from(n)) >> 32) as u32));
-                let (target, set) = found.expect("a target");
+                let found = view.serve(addr(((u64::from(i) * u64::from(n)) >> 32) as u32));
+                let (target, hit) = found.expect("a target");
                 let full = target.count(64);
-                black_box((set.only(), full))
+                black_box((hit.only(), full))
             });
         });
     }
@@ -79,7 +80,12 @@ fn tables(c: &mut Criterion) {
                     for e in 0..exits {
                         t.add(&mut x, key, EXIT + e, ENCAP_S).expect("room");
                     }
-                    t.remove(&mut x, key).expect("just added")
+                    t.remove(&mut x, key).expect("just added");
+                    // Nobody looks at what is gone.
+                    t.take_freed().into_iter().for_each(|set| t.give_back(set));
+                    x.take_freed()
+                        .into_iter()
+                        .for_each(|exit| x.give_back(exit));
                 });
             },
         );
@@ -94,17 +100,18 @@ fn encap(c: &mut Criterion) {
         for len in [64u16, 1400] {
             let (mut t, mut x) = (EncapTable::default(), ExitTable::default());
             t.add(&mut x, Key::host(MH), EXIT, flags).expect("room");
-            let (policy, mut stats) = (Policy::default(), Stats::default());
+            let (policy, stats) = (Policy::default(), Stats::default());
+            let (targets, exits) = (t.view(), x.view());
             g.bench_function(format!("{name} {len}"), |b| {
                 let mut mp = datagram(len);
                 let room = mp.headroom();
                 let original: [u8; 20] = *mp.rd().first_chunk().expect("a header");
                 b.iter(|| {
                     let h = Ipv4::of(&mut mp).expect("a header");
-                    let (_, set) = t.serve(h.dst).expect("a target");
-                    let (id, flags) = set.only().expect("one exit");
-                    let exit = x.at_mut(id).expect("an exit");
-                    encapsulate(&mut mp, &h, exit, flags, US, &policy, &mut stats).expect("fits");
+                    let (_, hit) = targets.serve(h.dst).expect("a target");
+                    let (id, flags) = hit.only().expect("one exit");
+                    let exit = exits.at(id).expect("an exit");
+                    encapsulate(&mut mp, &h, exit, flags, US, &policy, &stats).expect("fits");
                     mp.advance_rptr(room - mp.headroom());
                     if flags & ENCAP_M != 0 {
                         mp.rd_mut()[..20].copy_from_slice(&original);
@@ -122,19 +129,20 @@ fn decap(c: &mut Criterion) {
         for len in [64u16, 1400] {
             let (mut t, mut x) = (EncapTable::default(), ExitTable::default());
             t.add(&mut x, Key::host(MH), EXIT, flags).expect("room");
-            let (policy, mut stats) = (Policy::default(), Stats::default());
+            let (policy, stats) = (Policy::default(), Stats::default());
             let mut mp = datagram(len);
             let h = Ipv4::of(&mut mp).expect("a header");
-            let exit = x.get_mut(EXIT).expect("an exit");
-            encapsulate(&mut mp, &h, exit, flags, US, &policy, &mut stats).expect("fits");
+            let exit = x.get(EXIT).expect("an exit");
+            encapsulate(&mut mp, &h, exit, flags, US, &policy, &stats).expect("fits");
             let outer = mp.to_vec();
             let mut table = DecapTable::default();
             table.add(Key::host(MH), DECAP_IF_DST).expect("flags");
+            let (table, exits) = (table.view(), x.view());
             let mut mp = Msg::data(&outer);
             g.bench_function(format!("{name} {len}"), |b| {
                 b.iter(|| {
                     let h = Ipv4::of(&mut mp).expect("a header");
-                    decapsulate(&mut mp, &h, &table, &mut x, &mut stats).expect("served");
+                    decapsulate(&mut mp, &h, &table, &exits, &stats).expect("served");
                     if flags & ENCAP_M != 0 {
                         mp.prepend(12, 0);
                         mp.rd_mut()[..32].copy_from_slice(&outer[..32]);
@@ -154,7 +162,7 @@ fn replicate(c: &mut Criterion) {
     for n in [1u32, 2, 8] {
         let mut x = ExitTable::default();
         let ids: Vec<u32> = (0..n).map(|i| x.hold(EXIT + i).expect("room")).collect();
-        let (policy, mut stats) = (Policy::default(), Stats::default());
+        let (policy, stats) = (Policy::default(), Stats::default());
         g.bench_function(format!("{n} exits"), |b| {
             b.iter_batched(
                 || datagram(1400),
@@ -162,8 +170,8 @@ fn replicate(c: &mut Criterion) {
                     let h = Ipv4::of(&mut mp).expect("a header");
                     for id in &ids {
                         let mut one = mp.dupmsg();
-                        let exit = x.at_mut(*id).expect("an exit");
-                        encapsulate(&mut one, &h, exit, 0, US, &policy, &mut stats).expect("fits");
+                        let exit = x.at(*id).expect("an exit");
+                        encapsulate(&mut one, &h, exit, 0, US, &policy, &stats).expect("fits");
                         drop(black_box(one));
                     }
                     mp

@@ -59,12 +59,21 @@ const NAMES: [&str; 8] = [
     "one access, dependent",
 ];
 
+/// Nobody looks at what is gone.
+fn give_back(t: &mut EncapTable, x: &mut ExitTable) {
+    t.take_freed().into_iter().for_each(|set| t.give_back(set));
+    x.take_freed()
+        .into_iter()
+        .for_each(|exit| x.give_back(exit));
+}
+
 fn round(n: u32, exits: u32) -> [f64; 8] {
     let (mut t, mut x) = (EncapTable::default(), ExitTable::default());
     let add = |t: &mut EncapTable, x: &mut ExitTable, i: u32| {
         for e in 0..exits {
             let exit = 0xc0a8_0000 + (i.wrapping_mul(7) + e) % AGENTS;
             t.add(x, Key::host(BASE + i), exit, ENCAP_S).expect("room");
+            give_back(t, x);
         }
     };
     (0..n).for_each(|i| add(&mut t, &mut x, i));
@@ -74,11 +83,12 @@ fn round(n: u32, exits: u32) -> [f64; 8] {
     let uniform: Vec<u32> = (0..LOOKS).map(|_| BASE + random.below(n)).collect();
     let zipf: Vec<u32> = (0..LOOKS).map(|_| BASE + random.zipf(n)).collect();
     let ns = |start: Instant, n: usize| start.elapsed().as_nanos() as f64 / n as f64;
+    let view = t.view();
     let overlapped = |addresses: &[u32]| {
         let start = Instant::now();
         for a in addresses {
-            let (target, set) = t.serve(*a).expect("a target");
-            black_box((target.count(64), set.len()));
+            let (target, hit) = view.serve(*a).expect("a target");
+            black_box((target.count(64), hit.only()));
         }
         ns(start, LOOKS)
     };
@@ -86,9 +96,10 @@ fn round(n: u32, exits: u32) -> [f64; 8] {
         let mut at = 0usize;
         let start = Instant::now();
         for _ in 0..LOOKS {
-            let (target, set) = t.serve(addresses[at]).expect("a target");
+            let (target, hit) = view.serve(addresses[at]).expect("a target");
             black_box(target.count(64));
-            at = (at + 1 + set.len() / 64) & (LOOKS - 1); // fewer than 64, as nobody knows
+            let none = view.exits(hit).count() / 64; // fewer than 64, as nobody knows
+            at = (at + 1 + none) & (LOOKS - 1);
         }
         ns(start, LOOKS)
     };
@@ -107,6 +118,7 @@ fn round(n: u32, exits: u32) -> [f64; 8] {
     for k in 0..turns {
         t.remove(&mut x, Key::host(BASE + k * step))
             .expect("it is there");
+        give_back(&mut t, &mut x);
     }
     let remove = ns(start, turns as usize);
     let start = Instant::now();

@@ -14,13 +14,13 @@
 
 use streams::message::Msg;
 
-use crate::decap_table::DecapTable;
+use crate::decap_table::DecapView;
 use crate::encap::embedded;
 use crate::header::{
     IPPROTO_ENCAP, IPPROTO_GRE, IPPROTO_IPV6, IPPROTO_MINIMAL, Ipv4, checksum, checksum_of,
     header_sum_is_right, set_byte, trim,
 };
-use crate::texit_table::ExitTable;
+use crate::texit_table::ExitView;
 use crate::why::{Stats, Why};
 
 /// What came out of a tunnel.
@@ -51,9 +51,9 @@ impl Inner {
 pub fn decapsulate(
     mp: &mut Msg,
     outer: &Ipv4,
-    table: &DecapTable,
-    exits: &mut ExitTable,
-    stats: &mut Stats,
+    table: &DecapView,
+    exits: &ExitView,
+    stats: &Stats,
 ) -> Result<Inner, Why> {
     // RFC 2003 6.2: taken from trusted sources only, if there is a list of them.
     if table.is_restricted() && !table.takes_from(outer.src) {
@@ -70,9 +70,9 @@ pub fn decapsulate(
 fn decapsulate_other(
     mp: &mut Msg,
     outer: &Ipv4,
-    table: &DecapTable,
-    exits: &mut ExitTable,
-    stats: &mut Stats,
+    table: &DecapView,
+    exits: &ExitView,
+    stats: &Stats,
 ) -> Result<Inner, Why> {
     match outer.proto {
         IPPROTO_GRE => gre(mp, outer, table, exits, stats),
@@ -109,12 +109,7 @@ fn strip_blocks(mp: &mut Msg, n: usize) {
 /// The inner datagram at the front of the message, and the ECN field of the header that
 /// was around it.
 #[inline(always)]
-fn inner_v4(
-    mp: &mut Msg,
-    outer: &Ipv4,
-    table: &DecapTable,
-    stats: &mut Stats,
-) -> Result<Inner, Why> {
+fn inner_v4(mp: &mut Msg, outer: &Ipv4, table: &DecapView, stats: &Stats) -> Result<Inner, Why> {
     let h = Ipv4::of(mp)?;
     if !header_sum_is_right(mp.rd(), h.header) {
         return Err(Why::InnerChecksum);
@@ -134,7 +129,7 @@ fn inner_v4(
 
 /// The ECN field of both headers, in the one that is left (RFC 6040).
 #[cold]
-fn join_ecn(mp: &mut Msg, inner: u8, outer: u8, stats: &mut Stats) -> Result<(), Why> {
+fn join_ecn(mp: &mut Msg, inner: u8, outer: u8, stats: &Stats) -> Result<(), Why> {
     let ecn = ecn(inner, outer, stats)?;
     if ecn != inner & 3 {
         set_byte(mp.rd_mut(), 1, inner & !3 | ecn);
@@ -161,10 +156,10 @@ pub fn ecn_out(inner: u8, outer: u8) -> (Option<u8>, bool) {
     }
 }
 
-fn ecn(inner: u8, outer: u8, stats: &mut Stats) -> Result<u8, Why> {
+fn ecn(inner: u8, outer: u8, stats: &Stats) -> Result<u8, Why> {
     let (out, alarm) = ecn_out(inner, outer);
     if alarm {
-        stats.ecn_alarms += 1;
+        stats.ecn_alarms.add(1);
     }
     out.ok_or(Why::EcnMarked)
 }
@@ -173,9 +168,9 @@ fn ecn(inner: u8, outer: u8, stats: &mut Stats) -> Result<u8, Why> {
 fn gre(
     mp: &mut Msg,
     outer: &Ipv4,
-    table: &DecapTable,
-    exits: &mut ExitTable,
-    stats: &mut Stats,
+    table: &DecapView,
+    exits: &ExitView,
+    stats: &Stats,
 ) -> Result<Inner, Why> {
     let n = usize::from(outer.header);
     let want = (n + 16).min(usize::from(outer.len));
@@ -212,19 +207,17 @@ fn gre(
     if sum.is_some() && checksum_of(mp, n) != 0 {
         return Err(Why::GreChecksum);
     }
-    if let Some(o) = exits.get_mut(outer.src).and_then(|x| x.gre.as_deref_mut()) {
+    let exit = exits.get(outer.src);
+    if let Some((x, o)) = exit.and_then(|x| Some((x, x.gre()?))) {
         // RFC 2890 2.1: the key says which flow; another one is not ours.
         if o.key.is_some() && key != o.key {
             return Err(Why::GreHeader);
         }
         // RFC 2890 2.2: a number not after the last one is out of sequence.
-        if let (Some(seq), true) = (seq, o.sequence.is_some()) {
-            if let Some(last) = o.received
-                && (seq.wrapping_sub(last) as i32) <= 0
-            {
-                return Err(Why::GreSequence);
-            }
-            o.received = Some(seq);
+        if let (Some(seq), true) = (seq, o.sequence)
+            && !x.receive_sequence(seq)
+        {
+            return Err(Why::GreSequence);
         }
     }
     strip(mp, n + at);
@@ -242,7 +235,7 @@ fn gre(
 }
 
 /// RFC 2004 section 3: restores the header from the minimal one.
-fn minimal(mp: &mut Msg, outer: &Ipv4, table: &DecapTable) -> Result<Inner, Why> {
+fn minimal(mp: &mut Msg, outer: &Ipv4, table: &DecapView) -> Result<Inner, Why> {
     let n = usize::from(outer.header);
     let want = (n + 12).min(usize::from(outer.len));
     if !mp.pullupmsg(Some(want)) {
@@ -289,12 +282,7 @@ fn minimal(mp: &mut Msg, outer: &Ipv4, table: &DecapTable) -> Result<Inner, Why>
 }
 
 /// RFC 4213 section 3.6: checks an IPv6 datagram that came out of a tunnel.
-fn inner_v6(
-    mp: &mut Msg,
-    outer: &Ipv4,
-    table: &DecapTable,
-    stats: &mut Stats,
-) -> Result<Inner, Why> {
+fn inner_v6(mp: &mut Msg, outer: &Ipv4, table: &DecapView, stats: &Stats) -> Result<Inner, Why> {
     if mp.len() < 40 && !mp.pullupmsg(Some(40)) {
         return Err(Why::Malformed);
     }

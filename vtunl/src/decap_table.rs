@@ -14,7 +14,8 @@
 
 use streams::Errno;
 
-use crate::prefix_map::{Key, PrefixMap};
+use crate::addr_map::Replaced;
+use crate::prefix_map::{Key, PrefixMap, PrefixView};
 
 /// Decapsulate if the address is the inner source.
 pub const DECAP_IF_SRC: u16 = 1;
@@ -23,35 +24,25 @@ pub const DECAP_IF_DST: u16 = 2;
 /// Decapsulate in either case.
 pub const DECAP_IF_EITHER: u16 = 3;
 
-/// The table.
-#[derive(Clone, Debug, Default)]
-pub struct DecapTable {
+/// The table as it is looked at.
+#[derive(Debug)]
+pub struct DecapView {
     /// The paper's `vtunldecapall`: all datagrams are decapsulated.
     pub all: bool,
-    targets: PrefixMap,
-    sources: PrefixMap,
+    targets: PrefixView,
+    sources: PrefixView,
     /// There are `sources`.
     restricted: bool,
 }
 
-impl DecapTable {
-    /// Targets.
-    pub fn len(&self) -> usize {
-        self.targets.len()
-    }
-
-    /// No targets.
-    pub fn is_empty(&self) -> bool {
-        self.targets.is_empty()
-    }
-
+impl DecapView {
     /// Is an inner datagram with these addresses to be decapsulated?
     #[inline(always)]
     pub fn serves(&self, src: u32, dst: u32) -> bool {
         let has = |addr, flag: u16| {
             self.targets
                 .lookup(addr)
-                .is_some_and(|f| *f & u32::from(flag) != 0)
+                .is_some_and(|(flags, ())| flags & u32::from(flag) != 0)
         };
         self.all || has(dst, DECAP_IF_DST) || has(src, DECAP_IF_SRC)
     }
@@ -66,6 +57,38 @@ impl DecapTable {
     #[inline]
     pub fn takes_from(&self, outer_src: u32) -> bool {
         !self.restricted || self.sources.lookup(outer_src).is_some()
+    }
+}
+
+/// The table, for who changes it.
+#[derive(Debug, Default)]
+pub struct DecapTable {
+    all: bool,
+    targets: PrefixMap,
+    sources: PrefixMap,
+    changed: bool,
+}
+
+impl DecapTable {
+    /// Targets.
+    pub fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// No targets.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// The paper's `vtunldecapall`: are all datagrams decapsulated?
+    pub fn all(&self) -> bool {
+        self.all
+    }
+
+    /// Decapsulates all datagrams, or only those with an entry.
+    pub fn set_all(&mut self, all: bool) {
+        self.changed |= self.all != all;
+        self.all = all;
     }
 
     /// DECAP_ADD: serves an address, or changes its flags.
@@ -91,7 +114,7 @@ impl DecapTable {
     /// DECAP_OK: the flags with which an address is served; all of them if all are.
     pub fn flags(&self, addr: u32) -> Option<u16> {
         match self.targets.lookup(addr) {
-            Some(f) => Some(*f as u16),
+            Some((flags, ())) => Some(flags as u16),
             None => self.all.then_some(DECAP_IF_EITHER),
         }
     }
@@ -103,13 +126,13 @@ impl DecapTable {
 
     /// The same, the first `skip` left out.
     pub fn iter_from(&self, skip: usize) -> impl Iterator<Item = (Key, u16)> {
-        self.targets.iter_from(skip).map(|(k, f)| (k, *f as u16))
+        self.targets.iter_from(skip).map(|(k, f)| (k, f as u16))
     }
 
     /// Takes datagrams from this outer source, and from now on only from those listed.
     pub fn add_source(&mut self, key: Key) {
+        self.changed |= self.sources.is_empty();
         self.sources.insert(key, 0);
-        self.restricted = true;
     }
 
     /// Takes no more datagrams from this outer source.
@@ -117,9 +140,13 @@ impl DecapTable {
     /// # Errors
     /// ENXIO if it is not listed.
     pub fn remove_source(&mut self, key: Key) -> Result<(), Errno> {
-        self.sources.remove(key).ok_or(Errno::ENXIO)?;
-        self.restricted = !self.sources.is_empty();
-        Ok(())
+        if self.sources.len() == 1 && self.sources.get(key).is_some() {
+            // All are taken again, at once: the list is not seen empty before.
+            self.sources = PrefixMap::default();
+            self.changed = true;
+            return Ok(());
+        }
+        self.sources.remove(key).map(|_| ()).ok_or(Errno::ENXIO)
     }
 
     /// How many outer sources are listed.
@@ -130,6 +157,30 @@ impl DecapTable {
     /// The outer sources from which datagrams are taken; none listed: all.
     pub fn sources(&self) -> impl Iterator<Item = Key> {
         self.sources.iter().map(|(k, _)| k)
+    }
+
+    /// What is to be looked at from now on.
+    pub fn view(&self) -> DecapView {
+        DecapView {
+            all: self.all,
+            targets: self.targets.view(),
+            sources: self.sources.view(),
+            restricted: !self.sources.is_empty(),
+        }
+    }
+
+    /// Is there something else to be looked at since this was last asked?
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+            | self.targets.take_changed()
+            | self.sources.take_changed()
+    }
+
+    /// The segments that were written anew while they were shown.
+    pub fn take_replaced(&mut self) -> Vec<(u8, Replaced<()>)> {
+        let mut all = self.targets.take_replaced();
+        all.extend(self.sources.take_replaced());
+        all
     }
 }
 
@@ -145,7 +196,7 @@ mod tests {
     fn nothing_is_decapsulated_until_somebody_says_so() {
         // The decisions, "decapsulation at boot".
         let t = DecapTable::default();
-        assert!(!t.serves(A, B));
+        assert!(!t.view().serves(A, B));
         assert_eq!(t.flags(A), None);
     }
 
@@ -161,7 +212,11 @@ mod tests {
             let mut t = DecapTable::default();
             t.add(Key::host(A), flags).unwrap();
             assert_eq!(
-                (t.serves(A, B), t.serves(B, A), t.serves(B, C)),
+                (
+                    t.view().serves(A, B),
+                    t.view().serves(B, A),
+                    t.view().serves(B, C)
+                ),
                 (src, dst, false)
             );
         }
@@ -176,10 +231,10 @@ mod tests {
     fn decapall_serves_everybody_and_leaves_the_table_alone() {
         let mut t = DecapTable::default();
         t.add(Key::host(A), DECAP_IF_DST).unwrap();
-        t.all = true;
-        assert!(t.serves(B, C));
-        t.all = false;
-        assert!(!t.serves(B, C) && t.serves(B, A));
+        t.set_all(true);
+        assert!(t.view().serves(B, C));
+        t.set_all(false);
+        assert!(!t.view().serves(B, C) && t.view().serves(B, A));
     }
 
     #[test]
@@ -188,7 +243,11 @@ mod tests {
         let mut t = DecapTable::default();
         t.add(Key::host(0xe000_0109), DECAP_IF_DST).unwrap();
         t.add(Key::host(u32::MAX), DECAP_IF_EITHER).unwrap();
-        assert!(t.serves(A, 0xe000_0109) && t.serves(A, u32::MAX) && !t.serves(A, 0xe000_0001));
+        assert!(
+            t.view().serves(A, 0xe000_0109)
+                && t.view().serves(A, u32::MAX)
+                && !t.view().serves(A, 0xe000_0001)
+        );
     }
 
     #[test]
@@ -197,9 +256,9 @@ mod tests {
         t.add(Key::masked(0x0a00_0000, 0xff00_0000).unwrap(), DECAP_IF_DST)
             .unwrap();
         t.add(Key::host(A), DECAP_IF_SRC).unwrap();
-        assert!(t.serves(C, B) && !t.serves(C, A) && t.serves(A, 0x0b00_0001));
+        assert!(t.view().serves(C, B) && !t.view().serves(C, A) && t.view().serves(A, 0x0b00_0001));
         t.remove(Key::host(A)).unwrap();
-        assert!(t.serves(0x0b00_0001, A));
+        assert!(t.view().serves(0x0b00_0001, A));
         assert_eq!(t.remove(Key::host(A)), Err(Errno::ENXIO));
     }
 
@@ -207,10 +266,10 @@ mod tests {
     fn outer_sources_are_restricted_only_if_some_are_listed() {
         // RFC 2003 section 6.2: accept from trusted sources.
         let mut t = DecapTable::default();
-        assert!(t.takes_from(A));
+        assert!(t.view().takes_from(A));
         t.add_source(Key::host(B));
-        assert!(!t.takes_from(A) && t.takes_from(B));
+        assert!(!t.view().takes_from(A) && t.view().takes_from(B));
         t.remove_source(Key::host(B)).unwrap();
-        assert!(t.takes_from(A));
+        assert!(t.view().takes_from(A));
     }
 }

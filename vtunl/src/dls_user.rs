@@ -21,7 +21,7 @@ use dlpi::state::State;
 use streams::prelude::*;
 
 use crate::encap::encapsulate;
-use crate::encap_table::{ENCAP_B, ENCAP_D, Hit};
+use crate::encap_table::{ENCAP_B, ENCAP_D};
 use crate::header::{IPPROTO_ENCAP, Ipv4, Outer, checksum, set_byte};
 use crate::ioctl::Req;
 use crate::personality::{Asked, Role, Vtunl, addr, finish};
@@ -196,7 +196,8 @@ pub(crate) fn hear(q: &mut Queue<'_, Vtunl>, mp: Msg) {
         Ok(h) => h,
         Err(why) => return drop_it(q, mp, why),
     };
-    let (v, t) = q.both();
+    let v = q.ptr();
+    let view = v.reader.look();
     let us = v.address;
     let host = !v.mask;
     let on_net = v.mask != 0 && h.dst & v.mask == us & v.mask;
@@ -215,13 +216,12 @@ pub(crate) fn hear(q: &mut Queue<'_, Vtunl>, mp: Msg) {
     }
     // The exits, and the home address to nest for (RFC 2002 4.3).
     let mut to: Vec<(ExitId, u16, Option<u32>)> = Vec::new();
-    if let Some(hit) = t.encap.lookup_heard(h.dst) {
-        to.extend(t.encap.exits(hit).map(|(id, flags)| (id, flags, None)));
+    if let Some(hit) = view.encap.lookup_heard(h.dst) {
+        to.extend(view.encap.exits(hit).map(|(id, flags)| (id, flags, None)));
     }
     if broadcast {
-        let mobiles: Vec<(u32, Hit)> = t.encap.wanting_broadcasts(us, v.mask).collect();
-        for (home, hit) in mobiles {
-            let wanting = t.encap.exits(hit).filter(|(_, f)| f & ENCAP_B != 0);
+        for (home, hit) in view.encap.wanting_broadcasts(us, v.mask) {
+            let wanting = view.encap.exits(hit).filter(|(_, f)| f & ENCAP_B != 0);
             to.extend(wanting.map(|(id, f)| (id, f, (f & ENCAP_D == 0).then_some(home))));
         }
     }
@@ -235,7 +235,7 @@ pub(crate) fn hear(q: &mut Queue<'_, Vtunl>, mp: Msg) {
         }
         set_byte(mp.rd_mut(), 8, h.ttl - 1);
     }
-    t.stats.heard += 1;
+    view.stats.heard.add(1);
     let h = match Ipv4::read(mp.rd()) {
         Ok(h) => h,
         Err(why) => return drop_it(q, mp, why),
@@ -256,7 +256,8 @@ fn tunnel(
     flags: u16,
     nest: Option<u32>,
 ) {
-    let (v, t) = q.both();
+    let v = q.ptr();
+    let view = v.reader.look();
     let mut h = h;
     if let Some(home) = nest {
         let len = u32::from(h.len) + 20;
@@ -264,11 +265,11 @@ fn tunnel(
             return drop_it(q, mp, Why::TooLong);
         };
         let inner = Outer {
-            tos: t.policy.outer_tos(h.tos),
+            tos: view.policy.outer_tos(h.tos),
             len,
             ident: h.ident,
             df: h.df(),
-            ttl: t.policy.ttl,
+            ttl: view.policy.ttl,
             proto: IPPROTO_ENCAP,
             src: v.address,
             dst: home,
@@ -279,17 +280,15 @@ fn tunnel(
             Err(why) => return drop_it(q, mp, why),
         }
     }
-    let src = v.address;
-    let Some(x) = t.exits.at_mut(id) else {
+    let Some(x) = view.exits.at(id) else {
         return q.freemsg(mp);
     };
-    let to = x.addr;
-    match encapsulate(&mut mp, &h, x, flags, src, &t.policy, &mut t.stats) {
+    match encapsulate(&mut mp, &h, x, flags, v.address, &view.policy, &view.stats) {
         Ok(()) => {
-            t.stats.encapsulated += 1;
+            view.stats.encapsulated.add(1);
             v.encapsulated += 1;
-            if t.debug >= 3 {
-                let (a, b) = (addr(h.dst), addr(to));
+            if view.debug >= 3 {
+                let (a, b) = (addr(h.dst), addr(x.addr()));
                 q.strlog(
                     3,
                     format_args!("heard: {} bytes for {a} to exit {b}", h.len),

@@ -116,7 +116,7 @@ impl Policy {
 #[inline]
 pub fn overhead(flags: u16, x: &TExit) -> u16 {
     if flags & ENCAP_G != 0 {
-        IPV4_LEN as u16 + gre_len(x.gre.as_deref())
+        IPV4_LEN as u16 + gre_len(x.gre())
     } else if flags & ENCAP_M != 0 {
         12
     } else {
@@ -129,9 +129,9 @@ pub fn overhead_v6(flags: u16, x: &TExit) -> u32 {
     u32::from(overhead(flags & ENCAP_G, x))
 }
 
-fn gre_len(o: Option<&GreOptions>) -> u16 {
+fn gre_len(o: Option<GreOptions>) -> u16 {
     let Some(o) = o else { return 4 };
-    4 + 4 * (u16::from(o.checksum) + u16::from(o.key.is_some()) + u16::from(o.sequence.is_some()))
+    4 + 4 * (u16::from(o.checksum) + u16::from(o.key.is_some()) + u16::from(o.sequence))
 }
 
 /// Encapsulates a datagram with header `h` for one exit. On an error it is as it was.
@@ -139,17 +139,17 @@ fn gre_len(o: Option<&GreOptions>) -> u16 {
 pub fn encapsulate(
     mp: &mut Msg,
     h: &Ipv4,
-    x: &mut TExit,
+    x: &TExit,
     flags: u16,
     src: u32,
     policy: &Policy,
-    stats: &mut Stats,
+    stats: &Stats,
 ) -> Result<(), Why> {
     let len = u32::from(h.len) + IPV4_LEN as u32;
     let plain = flags & (ENCAP_M | ENCAP_G) == 0
-        && len <= u32::from(x.pmtu)
+        && len <= u32::from(x.pmtu())
         && h.ttl != 0
-        && h.src != x.addr
+        && h.src != x.addr()
         && h.src != src;
     if !plain {
         return encapsulate_with_care(mp, h, x, flags, src, policy, stats);
@@ -160,18 +160,18 @@ pub fn encapsulate(
 
 /// RFC 2003: the outer header, in front of everything.
 #[inline(always)]
-fn ipip(mp: &mut Msg, h: &Ipv4, x: &mut TExit, df: bool, src: u32, policy: &Policy) {
-    x.datagrams += 1;
-    x.octets += u64::from(h.len);
+fn ipip(mp: &mut Msg, h: &Ipv4, x: &TExit, df: bool, src: u32, policy: &Policy) {
+    x.datagrams.add(1);
+    x.octets.add(h.len.into());
     let outer = Outer {
         tos: policy.outer_tos(h.tos),
         len: h.len + IPV4_LEN as u16,
         ident: next_ident(x, df),
         df,
-        ttl: if x.ttl == 0 { policy.ttl } else { x.ttl },
+        ttl: outer_ttl(x, policy),
         proto: IPPROTO_ENCAP,
         src,
-        dst: x.addr,
+        dst: x.addr(),
     };
     outer.prepend(mp, SPARE);
     originate(mp);
@@ -190,18 +190,18 @@ fn originate(mp: &mut Msg) {
 fn encapsulate_with_care(
     mp: &mut Msg,
     h: &Ipv4,
-    x: &mut TExit,
+    x: &TExit,
     flags: u16,
     src: u32,
     policy: &Policy,
-    stats: &mut Stats,
+    stats: &Stats,
 ) -> Result<(), Why> {
     // RFC 2003 3.1: a TTL of 0 is never encapsulated.
     if h.ttl == 0 {
         return Err(Why::TtlZero);
     }
     // RFC 2003 3.2: whom the exit sent it must not go back to the exit.
-    if h.src == x.addr {
+    if h.src == x.addr() {
         return Err(Why::ExitSource);
     }
     if h.src == src {
@@ -209,17 +209,17 @@ fn encapsulate_with_care(
         if mp.flag() & MSGFORWARDED != 0 {
             return Err(Why::OwnSource);
         }
-        check_nesting(mp, h, x.addr, src)?;
+        check_nesting(mp, h, x.addr(), src)?;
     }
     let mut flags = flags;
     if flags & (ENCAP_M | ENCAP_G) == ENCAP_M && h.is_fragment() {
         // RFC 2004 1: a fragment has no place for its offset; RFC 2003 carries it.
         flags &= !ENCAP_M;
-        stats.minimal_as_ipip += 1;
+        stats.minimal_as_ipip.add(1);
     }
     let len = u32::from(h.len) + u32::from(overhead(flags, x));
     let mut df = h.df() || policy.df != Df::Copy;
-    if len > u32::from(x.pmtu) {
+    if len > u32::from(x.pmtu()) {
         if len > 0xffff {
             return Err(Why::TooLong);
         }
@@ -233,8 +233,8 @@ fn encapsulate_with_care(
         ipip(mp, h, x, df, src, policy);
         return Ok(());
     }
-    x.datagrams += 1;
-    x.octets += u64::from(h.len);
+    x.datagrams.add(1);
+    x.octets.add(h.len.into());
     if flags & ENCAP_G != 0 {
         gre(mp, h.tos, df, 0x0800, x, src, policy);
     } else {
@@ -246,23 +246,28 @@ fn encapsulate_with_care(
 
 /// RFC 6864 4: any identification does under DF; else it must not come again soon.
 #[inline]
-fn next_ident(x: &mut TExit, df: bool) -> u16 {
-    if df {
-        return 0;
+fn next_ident(x: &TExit, df: bool) -> u16 {
+    if df { 0 } else { x.next_ident() }
+}
+
+/// The TTL of outer headers: the exit's own, or the tunnel's.
+#[inline]
+fn outer_ttl(x: &TExit, policy: &Policy) -> u8 {
+    match x.path().ttl {
+        0 => policy.ttl,
+        own => own,
     }
-    x.ident = x.ident.wrapping_add(1);
-    x.ident
 }
 
 /// RFC 2784 with RFC 2890: outer header and GRE header in one piece.
-fn gre(mp: &mut Msg, tos: u8, df: bool, payload: u16, x: &mut TExit, src: u32, policy: &Policy) {
-    let n = gre_len(x.gre.as_deref());
+fn gre(mp: &mut Msg, tos: u8, df: bool, payload: u16, x: &TExit, src: u32, policy: &Policy) {
+    let n = gre_len(x.gre());
     let len = mp.msgsize() + usize::from(n) + IPV4_LEN;
     let mut h = [0u8; 16];
     h[2..4].copy_from_slice(&payload.to_be_bytes());
     let mut at = 4;
     let mut sum = false;
-    if let Some(o) = x.gre.as_deref_mut() {
+    if let Some(o) = x.gre() {
         if o.checksum {
             h[0] |= 0x80;
             at += 4;
@@ -273,10 +278,9 @@ fn gre(mp: &mut Msg, tos: u8, df: bool, payload: u16, x: &mut TExit, src: u32, p
             h[at..at + 4].copy_from_slice(&key.to_be_bytes());
             at += 4;
         }
-        if let Some(seq) = &mut o.sequence {
+        if o.sequence {
             h[0] |= 0x10;
-            h[at..at + 4].copy_from_slice(&seq.to_be_bytes());
-            *seq = seq.wrapping_add(1);
+            h[at..at + 4].copy_from_slice(&x.next_sequence().to_be_bytes());
         }
     }
     let outer = Outer {
@@ -284,10 +288,10 @@ fn gre(mp: &mut Msg, tos: u8, df: bool, payload: u16, x: &mut TExit, src: u32, p
         len: len as u16,
         ident: next_ident(x, df),
         df,
-        ttl: if x.ttl == 0 { policy.ttl } else { x.ttl },
+        ttl: outer_ttl(x, policy),
         proto: IPPROTO_GRE,
         src,
-        dst: x.addr,
+        dst: x.addr(),
     };
     let room = mp.prepend(IPV4_LEN + usize::from(n), SPARE);
     outer.write(room);
@@ -321,7 +325,7 @@ fn minimal(mp: &mut Msg, h: &Ipv4, x: &TExit, src: u32) {
     header[9] = IPPROTO_MINIMAL;
     header[2..4].copy_from_slice(&(h.len + size as u16).to_be_bytes());
     header[12..16].copy_from_slice(&src.to_be_bytes());
-    header[16..20].copy_from_slice(&x.addr.to_be_bytes());
+    header[16..20].copy_from_slice(&x.addr().to_be_bytes());
     header[10..12].fill(0);
     let c = checksum(&header[..n]);
     header[10..12].copy_from_slice(&c.to_be_bytes());
@@ -336,7 +340,7 @@ fn minimal(mp: &mut Msg, h: &Ipv4, x: &TExit, src: u32) {
 /// as it was.
 pub fn encapsulate_v6(
     mp: &mut Msg,
-    x: &mut TExit,
+    x: &TExit,
     flags: u16,
     src: u32,
     policy: &Policy,
@@ -357,13 +361,13 @@ pub fn encapsulate_v6(
         return Err(Why::TooLong);
     }
     // RFC 4213 3.2.2, the table of the dynamic tunnel MTU.
-    let room = u32::from(x.pmtu).saturating_sub(over);
+    let room = u32::from(x.pmtu()).saturating_sub(over);
     let df = room > IPV6_MIN_MTU;
     if len > room.max(IPV6_MIN_MTU) {
         return Err(Why::TooBig);
     }
-    x.datagrams += 1;
-    x.octets += u64::from(len);
+    x.datagrams.add(1);
+    x.octets.add(len.into());
     if flags & ENCAP_G != 0 {
         gre(mp, tos, df, 0x86dd, x, src, policy);
         originate(mp);
@@ -374,10 +378,10 @@ pub fn encapsulate_v6(
         len: (len + over) as u16,
         ident: next_ident(x, df),
         df,
-        ttl: if x.ttl == 0 { policy.ttl } else { x.ttl },
+        ttl: outer_ttl(x, policy),
         proto: IPPROTO_IPV6,
         src,
-        dst: x.addr,
+        dst: x.addr(),
     };
     outer.prepend(mp, SPARE);
     originate(mp);

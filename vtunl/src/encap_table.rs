@@ -4,12 +4,11 @@
 //!   destination ─► own address ─► longest prefix ─► DEFAULT_ADDR ─► none: drop, counted
 //!                       │
 //!                       ▼  in the hash table itself, four to a cache line
-//!   target:  [ address | set of exits | datagrams | octets ]
-//!                             │
-//!                             ▼  shared by all targets with the same: few, and in the cache
-//!   exit_sets:      [ exits 8 x u32 | flags 8 x u16 | .. ]
-//!                        │
-//!                        ▼  texit_table
+//!   target:  [ address | exit and flags | datagrams | octets ]
+//!                             │       or, of a target with several,
+//!                             ├─► exit_sets:  [ exits 8 x u32 | flags 8 x u16 | .. ]
+//!                             ▼                    │   shared by all targets with the same:
+//!                        texit_table ◄─────────────┘   few, and in the cache
 //! ```
 //!
 //! One access to memory that may be far away, whatever the number of targets: to the line
@@ -21,17 +20,20 @@
 //! like any other that serves those without an entry.
 //! Differs: the list of exits is not in the target, and shared.
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_skiplist::SkipSet;
 use streams::Errno;
 
-use crate::addr_map::Value;
-use crate::bury::bury;
+use crate::addr_map::{Counts, LIMIT, Replaced};
 pub use crate::exit_sets::MAXEXITCOUNT;
 use crate::exit_sets::{ExitSet, ExitSets, Pair};
-use crate::prefix_map::{Key, PrefixMap};
-use crate::texit_table::{ExitId, ExitTable};
+use crate::prefix_map::{Key, PrefixMap, PrefixView};
+use crate::slab::Chunks;
+use crate::texit_table::{ExitId, ExitTable, TExit};
 
 /// The target whose entry serves all destinations without one. A class E address that
 /// ends in a zero bit: no unicast or multicast address, and no broadcast address of any
@@ -53,77 +55,195 @@ pub const ENCAP_G: u16 = 0x08;
 /// Flag V: header compression between agent and mobile node; kept, without effect.
 pub const ENCAP_V: u16 = 0x04;
 
-/// A target (the paper's `encap_target`), without its address: its exits, and what was
-/// encapsulated for it since that was last carried to a wider count.
-#[derive(Clone, Debug)]
+/// What was encapsulated for a target (the paper's `encap_target`) since that was last
+/// carried to a wider count.
+#[derive(Debug, Default)]
 pub struct Target {
-    set: u32,
-    datagrams: Cell<u32>,
-    octets: Cell<u32>,
+    datagrams: AtomicU32,
+    octets: AtomicU32,
 }
 
 impl Target {
-    fn new(set: u32) -> Target {
-        Target {
-            set,
-            datagrams: Cell::new(0),
-            octets: Cell::new(0),
-        }
-    }
-
     /// Counts a datagram encapsulated for it. True: the count is about to overflow, and
-    /// [`EncapTable::carry`] has to see to it.
+    /// [`EncapView::carry`] has to see to it.
     #[inline(always)]
     #[must_use]
     pub fn count(&self, octets: u16) -> bool {
-        let sum = self.octets.get().wrapping_add(u32::from(octets));
-        self.octets.set(sum);
-        self.datagrams.set(self.datagrams.get().wrapping_add(1));
+        let sum = self.octets.load(Relaxed).wrapping_add(u32::from(octets));
+        self.octets.store(sum, Relaxed);
+        let datagrams = self.datagrams.load(Relaxed).wrapping_add(1);
+        self.datagrams.store(datagrams, Relaxed);
         sum >= CARRY
+    }
+
+    fn get(&self) -> Counted {
+        Counted {
+            datagrams: self.datagrams.load(Relaxed).into(),
+            octets: self.octets.load(Relaxed).into(),
+        }
     }
 }
 
-impl Value for Target {
-    const FREE: Target = Target {
-        set: u32::MAX,
-        datagrams: Cell::new(0),
-        octets: Cell::new(0),
-    };
-    #[inline(always)]
-    fn is_free(&self) -> bool {
-        self.set == u32::MAX
+impl Counts for Target {
+    fn copied(&self) -> Target {
+        Target {
+            datagrams: self.datagrams.load(Relaxed).into(),
+            octets: self.octets.load(Relaxed).into(),
+        }
+    }
+    fn reset(&self) {
+        self.datagrams.store(0, Relaxed);
+        self.octets.store(0, Relaxed);
     }
 }
 
 /// Octets in a target's own count before they are carried; datagrams are fewer.
 const CARRY: u32 = 1 << 31;
 
-/// Where a look-up ended: the target's set of exits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hit {
-    set: u32,
-    count: u8,
+/// Datagrams and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counted {
+    datagrams: u64,
+    octets: u64,
 }
 
-impl Hit {
-    /// Number of exits.
-    #[inline]
-    pub fn count(&self) -> usize {
-        self.count.into()
+impl Counted {
+    fn add(&mut self, o: Counted) {
+        self.datagrams = self.datagrams.wrapping_add(o.datagrams);
+        self.octets = self.octets.wrapping_add(o.octets);
+    }
+
+    /// What was counted between two looks.
+    fn since(self, before: Counted) -> Counted {
+        Counted {
+            datagrams: self.datagrams.wrapping_sub(before.datagrams),
+            octets: self.octets.wrapping_sub(before.octets),
+        }
     }
 }
 
-/// The table.
-#[derive(Clone, Debug, Default)]
+/// A count on its way to a wider one.
+type Carried = (Key, Counted);
+
+/// Where a look-up ended: one exit with its flags, or the number of a set of exits.
+///
+/// ```text
+///   bit 31 30     25 24                                 0
+///       0 │  flags  │  exit                             │
+///       1 │  set                                        │
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit(u32);
+
+const A_SET: u32 = 1 << 31;
+const EXIT_BITS: u32 = 25;
+/// The flags that have a meaning, which fit in six bits.
+const SHORT_FLAGS: u16 = 0xfc;
+
+impl Hit {
+    /// The exit, if there is one only.
+    #[inline(always)]
+    pub fn only(self) -> Option<Pair> {
+        (self.0 & A_SET == 0).then_some((
+            self.0 & ((1 << EXIT_BITS) - 1),
+            (self.0 >> EXIT_BITS << 2) as u16,
+        ))
+    }
+
+    /// What stands for one exit in one word, if its flags are the usual ones.
+    fn one(pairs: &[Pair]) -> Option<Hit> {
+        let &[(exit, flags)] = pairs else { return None };
+        let short = flags & !SHORT_FLAGS == 0 && exit < 1 << EXIT_BITS;
+        short.then_some(Hit(u32::from(flags >> 2) << EXIT_BITS | exit))
+    }
+
+    fn set(self) -> Option<u32> {
+        (self.0 & A_SET != 0).then_some(self.0 & !A_SET)
+    }
+
+    /// The exits and their flags; `set` is the set, if it is one.
+    fn pairs(self, set: Option<&ExitSet>) -> impl Iterator<Item = Pair> + use<> {
+        let set = set.map(ExitSet::pairs);
+        self.only().into_iter().chain(set.into_iter().flatten())
+    }
+}
+
+/// The table as a datagram looks at it.
+#[derive(Debug)]
+pub struct EncapView {
+    map: PrefixView<Target>,
+    sets: Chunks<ExitSet>,
+    broadcast: Arc<SkipSet<u32>>,
+    carried: Sender<Carried>,
+}
+
+impl EncapView {
+    /// The target that serves a destination, and its exits: its own, else the longest
+    /// prefix, else the default entry. Every datagram's question.
+    #[inline(always)]
+    pub fn serve(&self, dst: u32) -> Option<(&Target, Hit)> {
+        let (value, target) = match self.map.lookup(dst) {
+            Some(t) => t,
+            None => self.map.get(DEFAULT_KEY)?,
+        };
+        Some((target, Hit(value)))
+    }
+
+    /// The target for a multicast or broadcast heard on a link: as [`EncapView::serve`]
+    /// but never the default entry, which would tunnel each routing protocol's hello.
+    pub fn lookup_heard(&self, dst: u32) -> Option<Hit> {
+        self.map.lookup(dst).map(|(value, _)| Hit(value))
+    }
+
+    /// The exits of a target and their flags.
+    pub fn exits(&self, hit: Hit) -> impl Iterator<Item = Pair> + use<> {
+        hit.pairs(hit.set().and_then(|id| self.sets.get(id)))
+    }
+
+    /// Targets in a subnet that want its broadcasts, with their exits.
+    pub fn wanting_broadcasts(&self, net: u32, mask: u32) -> impl Iterator<Item = (u32, Hit)> {
+        let first = net & mask;
+        let all = self.broadcast.range(first..=first | !mask);
+        all.filter_map(|e| Some((*e.value(), Hit(self.map.get(Key::host(*e.value()))?.0))))
+    }
+
+    /// Hands the count of the target that serves a destination on, to be kept in a wider one.
+    #[cold]
+    pub fn carry(&self, dst: u32) {
+        let key = self.map.key_of(dst).unwrap_or(DEFAULT_KEY);
+        if let Some((_, target)) = self.map.get(key) {
+            // Nobody is left to read it if it can't be sent.
+            let _ = self.carried.send((key, target.get()));
+            target.reset();
+        }
+    }
+}
+
+/// The table, for who changes it.
+#[derive(Debug)]
 pub struct EncapTable {
     map: PrefixMap<Target>,
     sets: ExitSets,
     /// Pairs of a target and an exit.
     bindings: usize,
-    /// What targets have counted beyond what fits them, datagrams and octets.
-    carried: BTreeMap<Key, (u64, u64)>,
+    /// What targets have counted beyond what stands beside them.
+    carried: BTreeMap<Key, Counted>,
+    carry: (Sender<Carried>, Receiver<Carried>),
     /// Targets with flag B on an exit, by address.
-    broadcast: BTreeSet<u32>,
+    broadcast: Arc<SkipSet<u32>>,
+}
+
+impl Default for EncapTable {
+    fn default() -> EncapTable {
+        EncapTable {
+            map: PrefixMap::default(),
+            sets: ExitSets::default(),
+            bindings: 0,
+            carried: BTreeMap::new(),
+            carry: unbounded(),
+            broadcast: Arc::default(),
+        }
+    }
 }
 
 impl EncapTable {
@@ -142,70 +262,64 @@ impl EncapTable {
         self.bindings
     }
 
-    /// The target that serves a destination, and its exits: its own, else the longest
-    /// prefix, else the default entry. Every datagram's question.
-    #[inline(always)]
-    pub fn serve(&self, dst: u32) -> Option<(&Target, &ExitSet)> {
-        let t = match self.map.lookup(dst) {
-            Some(t) => t,
-            None => self.map.get(DEFAULT_KEY)?,
-        };
-        Some((t, self.sets.get(t.set)?))
-    }
-
-    /// As [`EncapTable::serve`], to be asked about.
-    pub fn lookup(&self, dst: u32) -> Option<Hit> {
-        let (t, set) = self.serve(dst)?;
-        Some(hit(t, set))
-    }
-
-    /// The target for a multicast or broadcast heard on a link: as [`EncapTable::lookup`]
-    /// but never the default entry, which would tunnel each routing protocol's hello.
-    pub fn lookup_heard(&self, dst: u32) -> Option<Hit> {
-        self.hit(self.map.lookup(dst)?)
-    }
-
-    /// The target with exactly this key.
-    pub fn get(&self, key: Key) -> Option<Hit> {
-        self.hit(self.map.get(key)?)
-    }
-
     /// The key of the target that serves a destination.
     pub fn key_of(&self, dst: u32) -> Option<Key> {
         let default = || self.map.get(DEFAULT_KEY).map(|_| DEFAULT_KEY);
         self.map.key_of(dst).or_else(default)
     }
 
-    fn hit(&self, t: &Target) -> Option<Hit> {
-        Some(hit(t, self.sets.get(t.set)?))
+    /// The exits that serve a destination, as [`EncapView::serve`] says.
+    pub fn lookup(&self, dst: u32) -> Option<Hit> {
+        self.get(self.key_of(dst)?)
+    }
+
+    /// The exits of the target with exactly this key.
+    pub fn get(&self, key: Key) -> Option<Hit> {
+        self.map.get(key).map(|(value, _)| Hit(value))
     }
 
     /// The exits of a target and their flags.
-    pub fn exits(&self, hit: Hit) -> impl Iterator<Item = (ExitId, u16)> + use<> {
-        let set = self.sets.get(hit.set).map(ExitSet::pairs);
-        set.into_iter().flatten()
+    pub fn exits(&self, hit: Hit) -> impl Iterator<Item = Pair> + use<> {
+        hit.pairs(hit.set().and_then(|id| self.sets.get(id)))
     }
 
-    /// Carries the count of the target that serves a destination to a wider one.
-    #[cold]
-    pub fn carry(&mut self, dst: u32) {
-        let Some(key) = self.key_of(dst) else { return };
-        if let Some(t) = self.map.get(key) {
-            let wide = self.carried.entry(key).or_default();
-            wide.0 += u64::from(t.datagrams.take());
-            wide.1 += u64::from(t.octets.take());
+    /// How many.
+    pub fn count(&self, hit: Hit) -> usize {
+        let set = hit.set().and_then(|id| self.sets.get(id));
+        set.map_or(1, ExitSet::len)
+    }
+
+    /// Datagrams and bytes encapsulated for a target; `replaced` are the segments in which it
+    /// may still be counted.
+    pub fn counts<'a>(
+        &mut self,
+        key: Key,
+        replaced: impl Iterator<Item = (u8, &'a Replaced<Target>)>,
+    ) -> (u64, u64) {
+        while let Ok((key, n)) = self.carry.1.try_recv() {
+            self.carried.entry(key).or_default().add(n);
         }
+        let Some((_, target)) = self.map.get(key) else {
+            return (0, 0);
+        };
+        let mut all = self.carried.get(&key).copied().unwrap_or_default();
+        all.add(target.get());
+        for (_, r) in replaced.filter(|(len, _)| *len == key.len) {
+            if let Some((now, copied)) = r.counted(key.addr) {
+                all.add(now.get().since(copied.get()));
+            }
+        }
+        (all.datagrams, all.octets)
     }
 
-    /// Datagrams and bytes encapsulated for a target.
-    pub fn counts(&self, key: Key) -> (u64, u64) {
-        let (d, o) = self.carried.get(&key).copied().unwrap_or_default();
-        match self.map.get(key) {
-            Some(t) => (
-                d + u64::from(t.datagrams.get()),
-                o + u64::from(t.octets.get()),
-            ),
-            None => (0, 0),
+    /// What was still counted in a segment after it was written anew is kept.
+    pub fn settle(&mut self, len: u8, replaced: &Replaced<Target>) {
+        for (addr, now, copied) in replaced.all() {
+            let more = now.get().since(copied.get());
+            let key = Key { addr, len };
+            if more != Counted::default() && self.map.get(key).is_some() {
+                self.carried.entry(key).or_default().add(more);
+            }
         }
     }
 
@@ -216,15 +330,7 @@ impl EncapTable {
 
     /// The same, the first `skip` left out.
     pub fn iter_from(&self, skip: usize) -> impl Iterator<Item = (Key, Hit)> {
-        let all = self.map.iter_from(skip);
-        all.filter_map(|(k, t)| Some((k, self.hit(t)?)))
-    }
-
-    /// Targets in a subnet that want its broadcasts, with their exits.
-    pub fn wanting_broadcasts(&self, net: u32, mask: u32) -> impl Iterator<Item = (u32, Hit)> {
-        let first = net & mask;
-        let all = self.broadcast.range(first..=first | !mask);
-        all.filter_map(|addr| Some((*addr, self.get(Key::host(*addr))?)))
+        self.map.iter_from(skip).map(|(k, value)| (k, Hit(value)))
     }
 
     /// Adds an exit to a target, or changes the flags of one it has (ENCAP_ADD). Without
@@ -268,7 +374,7 @@ impl EncapTable {
         let mut gone = Vec::new();
         if !keep {
             for (id, _) in had {
-                let addr = exits.at(id).map(|x| x.addr);
+                let addr = exits.at(id).map(TExit::addr);
                 exits.release(id);
                 gone.extend(addr.filter(|a| *a != exit));
             }
@@ -300,20 +406,13 @@ impl EncapTable {
         let had: Vec<(ExitId, u16)> = self.exits(hit).collect();
         let gone = had
             .iter()
-            .filter_map(|(id, _)| exits.at(*id).map(|x| x.addr))
+            .filter_map(|(id, _)| exits.at(*id).map(TExit::addr))
             .collect();
         self.store(key, &[])?;
         for (id, _) in had {
             exits.release(id);
         }
         Ok(gone)
-    }
-
-    /// Takes all targets (ENCAP_REM with target 0); their memory is given back by and by.
-    pub fn clear(&mut self, exits: &mut ExitTable) {
-        let entries = self.len();
-        bury(std::mem::take(self), entries);
-        exits.clear();
     }
 
     /// Bytes of memory in use.
@@ -323,23 +422,24 @@ impl EncapTable {
 
     /// Gives a target these exits; a target without exits is no target.
     fn store(&mut self, key: Key, exits: &[Pair]) -> Result<(), Errno> {
-        let old = self.map.get(key).cloned();
-        let before = old.as_ref().and_then(|t| self.sets.get(t.set));
-        let before = before.map_or(0, ExitSet::len);
+        let old = self.get(key);
+        let before = old.map_or(0, |hit| self.count(hit));
         if exits.is_empty() {
             self.map.remove(key);
             if !self.carried.is_empty() {
                 self.carried.remove(&key);
             }
         } else {
-            let set = self.sets.hold(exits).ok_or(Errno::ENOSPC)?;
-            let mut target = old.clone().unwrap_or_else(|| Target::new(set));
-            target.set = set;
-            self.map.insert(key, target);
+            let new = match Hit::one(exits) {
+                Some(one) => one,
+                None => Hit(A_SET | self.sets.hold(exits).ok_or(Errno::ENOSPC)?),
+            };
+            debug_assert!(new.0 < LIMIT);
+            self.map.insert(key, new.0);
         }
         self.bindings = self.bindings + exits.len() - before;
-        if let Some(t) = old {
-            self.sets.release(t.set);
+        if let Some(set) = old.and_then(Hit::set) {
+            self.sets.release(set);
         }
         if key.len == 32 {
             if exits.iter().any(|(_, f)| f & ENCAP_B != 0) {
@@ -348,20 +448,42 @@ impl EncapTable {
                 self.broadcast.remove(&key.addr);
             }
         }
-        if self.is_empty() {
-            // What sets took is given back.
-            let sets = std::mem::take(&mut self.sets);
-            let entries = sets.slots();
-            bury(sets, entries);
-        }
         Ok(())
     }
-}
 
-fn hit(t: &Target, set: &ExitSet) -> Hit {
-    Hit {
-        set: t.set,
-        count: set.len() as u8,
+    /// See [`crate::slab::Slab::make_room`].
+    pub fn make_room(&mut self) {
+        self.sets.make_room();
+    }
+
+    /// See [`ExitSets::take_freed`].
+    pub fn take_freed(&mut self) -> Vec<u32> {
+        self.sets.take_freed()
+    }
+
+    /// See [`ExitSets::give_back`].
+    pub fn give_back(&mut self, set: u32) {
+        self.sets.give_back(set);
+    }
+
+    /// What is to be looked at from now on.
+    pub fn view(&self) -> EncapView {
+        EncapView {
+            map: self.map.view(),
+            sets: self.sets.shown(),
+            broadcast: self.broadcast.clone(),
+            carried: self.carry.0.clone(),
+        }
+    }
+
+    /// Is there something else to be looked at since this was last asked?
+    pub fn take_changed(&mut self) -> bool {
+        self.map.take_changed() | self.sets.take_changed()
+    }
+
+    /// The segments that were written anew while they were shown, by prefix length.
+    pub fn take_replaced(&mut self) -> Vec<(u8, Replaced<Target>)> {
+        self.map.take_replaced()
     }
 }
 

@@ -8,13 +8,16 @@
 //! ```
 //!
 //! A home agent has many mobile nodes and few foreign agents: their sets are few, and stay
-//! in the cache however many the targets are. A set is one cache line.
+//! in the cache however many the targets are. A set is one cache line. It never changes while
+//! a target has it, so that a datagram sees all of it or another.
 //!
 //! Spec: the paper, section 2 and Figure 3: targets with an exit in common share it.
 //! Differs: here they share the whole list of exits, too.
 
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering::Relaxed};
+
 use crate::addr_map::AddrMap;
-use crate::slab::Slab;
+use crate::slab::{Chunks, Slab};
 use crate::texit_table::ExitId;
 
 /// Exits of one target at most.
@@ -22,63 +25,51 @@ pub const MAXEXITCOUNT: usize = 8;
 
 /// No set.
 const NONE: u32 = u32::MAX;
+/// Numbers of sets are below this, so that they fit in 31 bits beside other things.
+const MOST: u32 = 1 << 30;
 
 /// An exit of a set, with its flags.
 pub type Pair = (ExitId, u16);
 
 /// One to eight exits, in the order in which they came.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 #[repr(align(64))]
 pub struct ExitSet {
-    exits: [ExitId; MAXEXITCOUNT],
-    flags: [u16; MAXEXITCOUNT],
-    /// Targets that have it.
-    refs: u32,
-    /// The next set with the same hash.
-    next: u32,
-    count: u8,
+    exits: [AtomicU32; MAXEXITCOUNT],
+    flags: [AtomicU16; MAXEXITCOUNT],
+    count: AtomicU32,
 }
 
 const _: () = assert!(size_of::<ExitSet>() == 64);
 
 impl ExitSet {
-    fn new(pairs: &[Pair]) -> ExitSet {
-        let mut s = ExitSet {
-            exits: [0; MAXEXITCOUNT],
-            flags: [0; MAXEXITCOUNT],
-            refs: 0,
-            next: NONE,
-            count: pairs.len().min(MAXEXITCOUNT) as u8,
-        };
-        for (i, (id, flags)) in pairs.iter().take(MAXEXITCOUNT).enumerate() {
-            s.exits[i] = *id;
-            s.flags[i] = *flags;
+    fn fill(&self, pairs: &[Pair]) {
+        let n = pairs.len().min(MAXEXITCOUNT);
+        for (i, (id, flags)) in pairs[..n].iter().enumerate() {
+            self.exits[i].store(*id, Relaxed);
+            self.flags[i].store(*flags, Relaxed);
         }
-        s
+        self.count.store(n as u32, Relaxed);
     }
 
     /// Its exits.
     #[inline]
     pub fn pairs(&self) -> impl ExactSizeIterator<Item = Pair> + use<> {
-        let n = usize::from(self.count).min(MAXEXITCOUNT);
-        self.exits.into_iter().zip(self.flags).take(n)
-    }
-
-    /// The exit, if there is one only.
-    #[inline(always)]
-    pub fn only(&self) -> Option<Pair> {
-        (self.count == 1).then_some((self.exits[0], self.flags[0]))
+        let n = self.len();
+        let exits: [ExitId; MAXEXITCOUNT] = std::array::from_fn(|i| self.exits[i].load(Relaxed));
+        let flags: [u16; MAXEXITCOUNT] = std::array::from_fn(|i| self.flags[i].load(Relaxed));
+        exits.into_iter().zip(flags).take(n)
     }
 
     /// Exits.
     #[inline]
     pub fn len(&self) -> usize {
-        self.count.into()
+        (self.count.load(Relaxed) as usize).min(MAXEXITCOUNT)
     }
 
     /// A set without exits is none, and never kept.
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.len() == 0
     }
 }
 
@@ -93,12 +84,24 @@ fn hash(pairs: &[Pair]) -> u32 {
     (h ^ h >> 32) as u32 & if cfg!(test) { 3 } else { u32::MAX }
 }
 
+/// What only its owner knows of a set.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    /// Targets that have it.
+    refs: u32,
+    /// The next set with the same hash.
+    next: u32,
+}
+
 /// The sets in use.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct ExitSets {
     /// The first set with a hash.
-    by_hash: AddrMap<u32>,
+    by_hash: AddrMap,
     sets: Slab<ExitSet>,
+    held: Vec<Held>,
+    /// Sets that no target has any more, but a datagram may still look at.
+    freed: Vec<u32>,
 }
 
 impl ExitSets {
@@ -108,38 +111,58 @@ impl ExitSets {
         self.sets.get(id)
     }
 
+    fn first(&self, hash: u32) -> u32 {
+        self.by_hash.get(hash).map_or(NONE, |(first, ())| first)
+    }
+
+    fn held(&mut self, id: u32) -> Option<&mut Held> {
+        self.held.get_mut(id as usize)
+    }
+
     /// One more target has these exits; `None` if there are too many sets.
     pub fn hold(&mut self, pairs: &[Pair]) -> Option<u32> {
         let h = hash(pairs);
-        let first = self.by_hash.get(h).copied().unwrap_or(NONE);
+        let first = self.first(h);
         let mut at = first;
-        while let Some(s) = self.sets.get_mut(at) {
-            if s.pairs().eq(pairs.iter().copied()) {
-                s.refs += 1;
+        while let Some(s) = self.sets.get(at) {
+            let same = s.pairs().eq(pairs.iter().copied());
+            let held = self.held(at)?;
+            if same {
+                held.refs += 1;
                 return Some(at);
             }
-            at = s.next;
+            at = held.next;
         }
-        let mut new = ExitSet::new(pairs);
-        (new.refs, new.next) = (1, first);
-        let id = self.sets.insert(new, NONE)?;
+        let id = self.sets.take(MOST)?;
+        self.sets.get(id)?.fill(pairs);
+        let new = Held {
+            refs: 1,
+            next: first,
+        };
+        match self.held(id) {
+            Some(held) => *held = new,
+            None => self.held.push(new),
+        }
         self.by_hash.insert(h, id);
         Some(id)
     }
 
     /// One target less has it; with the last one it goes.
     pub fn release(&mut self, id: u32) {
-        let Some(s) = self.sets.get_mut(id) else {
+        let Some(held) = self.held(id) else {
             return;
         };
-        s.refs = s.refs.saturating_sub(1);
-        if s.refs > 0 {
+        held.refs = held.refs.saturating_sub(1);
+        if held.refs > 0 {
             return;
         }
-        let next = s.next;
-        let pairs: Vec<Pair> = s.pairs().collect();
+        let next = held.next;
+        let pairs: Vec<Pair> = self
+            .get(id)
+            .map(|s| s.pairs().collect())
+            .unwrap_or_default();
         let h = hash(&pairs);
-        let first = self.by_hash.get(h).copied().unwrap_or(NONE);
+        let first = self.first(h);
         if first == id {
             match next {
                 NONE => self.by_hash.remove(h),
@@ -147,29 +170,24 @@ impl ExitSets {
             };
         } else {
             let mut at = first;
-            while let Some(s) = self.sets.get_mut(at) {
-                if s.next == id {
-                    s.next = next;
+            while let Some(held) = self.held(at) {
+                if held.next == id {
+                    held.next = next;
                     break;
                 }
-                at = s.next;
+                at = held.next;
             }
         }
-        self.sets.free(id);
+        self.freed.push(id);
     }
 
     /// Sets in use.
     pub fn len(&self) -> usize {
         let chain = |first: u32| {
-            let follow = |at: &u32| Some(self.sets.get(*at)?.next).filter(|n| *n != NONE);
-            std::iter::successors(Some(first), follow).count()
+            let next = |at: &u32| Some(self.held.get(*at as usize)?.next);
+            std::iter::successors(Some(first), move |at| next(at).filter(|n| *n != NONE)).count()
         };
-        self.by_hash.iter().map(|(_, first)| chain(*first)).sum()
-    }
-
-    /// Sets that there is room for, used or not.
-    pub fn slots(&self) -> usize {
-        self.sets.len()
+        self.by_hash.iter().map(|(_, first)| chain(first)).sum()
     }
 
     /// No set in use.
@@ -179,7 +197,33 @@ impl ExitSets {
 
     /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
-        self.by_hash.bytes() + self.sets.bytes()
+        self.by_hash.bytes() + self.sets.bytes() + self.held.capacity() * size_of::<Held>()
+    }
+
+    /// See [`Slab::make_room`].
+    pub fn make_room(&mut self) {
+        self.sets.make_room();
+    }
+
+    /// The sets that no target has any more since this was last asked. Their numbers are to
+    /// be given back when nobody looks at them.
+    pub fn take_freed(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.freed)
+    }
+
+    /// Nobody looks at the set any more.
+    pub fn give_back(&mut self, id: u32) {
+        self.sets.give_back(id);
+    }
+
+    /// What is to be looked at from now on.
+    pub fn shown(&self) -> Chunks<ExitSet> {
+        self.sets.shown()
+    }
+
+    /// See [`Slab::take_changed`].
+    pub fn take_changed(&mut self) -> bool {
+        self.sets.take_changed()
     }
 }
 
@@ -205,13 +249,14 @@ mod tests {
                     m.1 += 1;
                 } else if let Some(m) = model.get_mut(&pairs) {
                     t.release(m.0);
+                    t.take_freed().into_iter().for_each(|id| t.give_back(id));
                     m.1 -= 1;
                     if m.1 == 0 { model.remove(&pairs); }
                 }
                 prop_assert_eq!(t.len(), model.len());
                 for (pairs, (id, refs)) in &model {
                     let s = t.get(*id).expect("held");
-                    prop_assert!(s.pairs().eq(pairs.iter().copied()) && s.refs == *refs);
+                    prop_assert!(s.pairs().eq(pairs.iter().copied()) && t.held[*id as usize].refs == *refs);
                 }
             }
         }

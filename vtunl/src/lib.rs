@@ -27,6 +27,8 @@
 pub mod addr_map;
 mod bury;
 pub mod client;
+mod control;
+pub mod counter;
 pub mod decap;
 pub mod decap_table;
 mod dls_user;
@@ -48,6 +50,7 @@ pub mod soft_state;
 pub mod tables;
 pub mod texit_table;
 mod transport;
+pub mod view;
 pub mod why;
 
 pub use personality::{Vtunl, register};

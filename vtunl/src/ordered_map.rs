@@ -2,18 +2,18 @@
 //!
 //! Spec: the paper, section 2 (tables hashed on addresses) and Table 3 (their dumps).
 
-use crate::addr_map::{AddrMap, Value};
-use crate::bury::bury;
+use crate::addr_map::{AddrMap, Counts, Replaced, Segments};
 use crate::key_list::KeyList;
+use std::sync::Arc;
 
-/// The map.
-#[derive(Clone, Debug)]
-pub struct OrderedMap<V = u32> {
-    map: AddrMap<V>,
+/// The map, for who changes it; others look at what is [`OrderedMap::shown`].
+#[derive(Debug)]
+pub struct OrderedMap<C = ()> {
+    map: AddrMap<C>,
     keys: KeyList,
 }
 
-impl<V> Default for OrderedMap<V> {
+impl<C> Default for OrderedMap<C> {
     fn default() -> Self {
         OrderedMap {
             map: AddrMap::default(),
@@ -22,7 +22,7 @@ impl<V> Default for OrderedMap<V> {
     }
 }
 
-impl<V: Value> OrderedMap<V> {
+impl<C: Counts> OrderedMap<C> {
     /// Entries.
     pub fn len(&self) -> usize {
         self.map.len()
@@ -33,14 +33,14 @@ impl<V: Value> OrderedMap<V> {
         self.map.is_empty()
     }
 
-    /// The value of a key.
+    /// The value of a key, and what is counted with it.
     #[inline(always)]
-    pub fn get(&self, key: u32) -> Option<&V> {
+    pub fn get(&self, key: u32) -> Option<(u32, &C)> {
         self.map.get(key)
     }
 
     /// Sets the value of a key, returning the former one.
-    pub fn insert(&mut self, key: u32, value: V) -> Option<V> {
+    pub fn insert(&mut self, key: u32, value: u32) -> Option<u32> {
         let old = self.map.insert(key, value);
         if old.is_none() {
             self.keys.insert(key);
@@ -49,7 +49,7 @@ impl<V: Value> OrderedMap<V> {
     }
 
     /// Takes a key out, returning its value.
-    pub fn remove(&mut self, key: u32) -> Option<V> {
+    pub fn remove(&mut self, key: u32) -> Option<u32> {
         let old = self.map.remove(key);
         if old.is_some() {
             self.keys.remove(key);
@@ -58,21 +58,28 @@ impl<V: Value> OrderedMap<V> {
     }
 
     /// The entries by key, the first `skip` left out.
-    pub fn iter_from(&self, skip: usize) -> impl Iterator<Item = (u32, &V)> {
+    pub fn iter_from(&self, skip: usize) -> impl Iterator<Item = (u32, u32)> {
         let keys = self.keys.iter_from(skip);
-        keys.filter_map(|k| Some((k, self.map.get(k)?)))
+        keys.filter_map(|k| Some((k, self.map.get(k)?.0)))
     }
 
     /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
         self.map.bytes() + self.keys.bytes()
     }
-}
 
-impl<V: Value + Send + 'static> OrderedMap<V> {
-    /// Empties the table; its memory is given back by and by.
-    pub fn clear(&mut self) {
-        let entries = self.len();
-        bury(std::mem::take(self), entries);
+    /// What is to be looked at from now on.
+    pub fn shown(&self) -> Arc<Segments<C>> {
+        self.map.shown()
+    }
+
+    /// See [`AddrMap::take_changed`].
+    pub fn take_changed(&mut self) -> bool {
+        self.map.take_changed()
+    }
+
+    /// See [`AddrMap::take_replaced`].
+    pub fn take_replaced(&mut self) -> Vec<Replaced<C>> {
+        self.map.take_replaced()
     }
 }

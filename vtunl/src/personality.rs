@@ -9,31 +9,35 @@
 //!    global ioctls     transport.rs, provider.rs  dls_user.rs, provider.rs
 //! ```
 //!
-//! One type is registered as the driver `/dev/vtunl` and as the module `vtunl`; its
-//! instances share [`Tables`]. A module becomes what is under (a) or (b) by
+//! One type is registered as the driver `/dev/vtunl` and as the module `vtunl`; all instances
+//! share the tables (`control.rs`). The drivers are in one domain, the modules, which have
+//! the datagrams, in another, so that neither waits for the other. A module becomes what is under (a) or (b) by
 //! VTUNL_SETCONF_TRANSPORT or VTUNL_SETCONF_DLSUSER.
 //!
 //! Spec: the paper, sections 2 and 3, Figure 2, Table 2.
 //! Kept: global ioctls work on any instance that is directly under the head; behind another
 //! module, whether that lets them pass or not, they are EINVAL.
 //! Kept: an ioctl that is not vtunl's is passed on by the module and refused by the driver.
-//! Differs: no perimeter: state is never held across a put, and all instances are in one
+//! Differs: no perimeter: state is never held across a put, and all modules are in one
 //! domain, so that entries never overlap; a put that comes back to us through IP finds
 //! everything as it would afterwards.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use dlpi::state::State;
+use streams::QRef;
 use streams::kstat::Kstat;
 use streams::message::TRANSPARENT;
 use streams::prelude::*;
 
+use crate::control::{self, Control, Desk, LIFETIME};
 use crate::ioctl::{
-    Arg, Conf, IOCTLS, Req, VTUNL_DLSUSER, VTUNL_GETCONF, VTUNL_INST_STATS, VTUNL_NONE,
-    VTUNL_NOTIFY, VTUNL_SETCONF_DLSUSER, VTUNL_SETCONF_TRANSPORT, VTUNL_TRANSPORT, row,
+    Arg, Conf, Req, VTUNL_DLSUSER, VTUNL_GETCONF, VTUNL_INST_STATS, VTUNL_NONE, VTUNL_NOTIFY,
+    VTUNL_SETCONF_DLSUSER, VTUNL_SETCONF_TRANSPORT, VTUNL_TRANSPORT, row,
 };
-use crate::lifetime::Notice;
-use crate::tables::{Tables, stats_reply};
+use crate::soft_state::Limiter;
+use crate::tables::stats_reply;
+use crate::view::Reader;
 use crate::why::Why;
 use crate::{dls_user, provider, transport};
 
@@ -70,8 +74,30 @@ pub(crate) enum Asked {
     Detach,
 }
 
+/// What the drivers share, and what the modules do.
+#[derive(Default)]
+pub struct Shared {
+    pub(crate) control: Arc<Control>,
+    /// ICMP errors that may be sent.
+    pub(crate) limiter: Limiter,
+    /// Which instance has subscribed to which protocol.
+    pub(crate) subscribers: Vec<(u8, QRef)>,
+}
+
+impl Shared {
+    fn with(control: &Arc<Control>) -> Shared {
+        Shared {
+            control: control.clone(),
+            ..Shared::default()
+        }
+    }
+}
+
 /// One instance of vtunl.
 pub struct Vtunl {
+    /// Looks at the tables for each datagram.
+    pub(crate) reader: Reader,
+    pub(crate) desk: Desk,
     pub(crate) role: Role,
     /// Configured below and bound above: datagrams pass.
     pub(crate) up: bool,
@@ -103,8 +129,10 @@ pub struct Vtunl {
 }
 
 impl Vtunl {
-    fn new(role: Role) -> Vtunl {
+    fn new(role: Role, desk: Desk, reader: Reader) -> Vtunl {
         Vtunl {
+            reader,
+            desk,
             role,
             up: false,
             fast: false,
@@ -160,11 +188,8 @@ impl Vtunl {
     }
 }
 
-/// The tag of the event list's timer.
-const LIFETIME: u64 = 1;
-
 impl Module for Vtunl {
-    type Shared = Tables;
+    type Shared = Shared;
     const INFO: ModuleInfo = ModuleInfo::named(0x7674, "vtunl").marks(65536, 1024);
     const PERIMETER: Perimeter = Perimeter::MTSAFE;
     const READ: QInit<Self> = QInit::put(rput).srv(provider::rsrv);
@@ -176,26 +201,25 @@ impl Module for Vtunl {
         } else {
             Role::Driver
         };
-        let me = q.qref();
-        q.shared().instances.push(me);
-        Ok(Vtunl::new(role))
+        let (desk, reader) = control::come(q);
+        Ok(Vtunl::new(role, desk, reader))
     }
 
     fn opened(q: &mut Queue<'_, Self>) -> Result<Wait, Errno> {
         // While no instance was open nobody had the timer.
-        let now = q.now();
-        expire(q, now);
+        control::expire(q);
         Ok(Wait::Done)
     }
 
-    fn kstats(t: &mut Tables, name: &'static str) -> Vec<Kstat> {
+    fn kstats(s: &mut Shared, name: &'static str) -> Vec<Kstat> {
         let mut k = Kstat::new(name, 0, name, "net");
-        for (name, n) in t.stats.rows() {
+        let stats = s.control.stats();
+        for (name, n) in stats.rows() {
             k.u64(name.replace(' ', "_"), n); // a statistic's name has no blanks
         }
-        k.u32("targets", t.encap.len() as u64);
-        k.u32("exits", t.exits.len() as u64);
-        k.u32("decapsulated_from", t.decap.len() as u64);
+        k.u32("targets", stats.targets.get());
+        k.u32("exits", stats.exits.get());
+        k.u32("decapsulated_from", stats.decapsulated_from.get());
         vec![k]
     }
 
@@ -213,107 +237,26 @@ impl Module for Vtunl {
             q.freemsg(mp);
         }
         let me = q.rd().qref();
-        let t = q.shared();
-        t.instances.retain(|i| *i != me);
-        t.notify.retain(|i| *i != me);
-        t.subscribers.retain(|(_, i)| *i != me);
-        let bell = t.bell.take_if(|(who, _)| *who == me);
-        let timer = t.timer.take_if(|(who, _)| *who == me);
-        if bell.is_some() || timer.is_some() {
-            let heir = t.instances.first().copied();
-            if let Some(mut heir) = heir.and_then(|h| q.at(h)) {
-                arm(&mut heir);
-            }
-        }
+        q.shared().subscribers.retain(|(_, i)| *i != me);
+        control::go(q);
         Wait::Done
     }
 
     fn timeout(q: &mut Queue<'_, Self>, tag: u64) {
         if tag == LIFETIME {
-            let me = q.rd().qref();
-            let t = q.shared();
-            if t.timer.is_some_and(|(who, _)| who == me) {
-                t.timer = None;
-            }
-            let now = q.now();
-            expire(q, now);
+            control::expire(q);
         }
     }
 
+    /// What has to be done now that others have had their turn.
     fn interrupt(q: &mut Queue<'_, Self>) {
-        let now = q.now();
-        expire(q, now);
-    }
-}
-
-/// Ends what has ended, tells who wants to know, and sees to it that what is left is ended
-/// at its time: at most so much at once that a datagram need not wait long.
-fn expire(q: &mut Queue<'_, Vtunl>, now: Duration) {
-    let notice = q.shared().expire(now);
-    announce(q, notice);
-    arm(q);
-}
-
-/// What a command is about to look at is ended first, if others are still before it.
-fn expire_of(q: &mut Queue<'_, Vtunl>, arg: &[u8], now: Duration) {
-    let Ok(req) = Req::parse(arg) else { return };
-    loop {
-        let t = q.shared();
-        let exact = req.target().ok();
-        let serving = t.encap.key_of(req.target_addr);
-        let of = [exact, serving].into_iter().flatten();
-        let Some(notice) = of.into_iter().find_map(|key| t.expire_of(key, now)) else {
-            return;
-        };
-        announce(q, Some(notice));
-    }
-}
-
-/// Tells who wants to know what has ended.
-fn announce(q: &mut Queue<'_, Vtunl>, notice: Option<Notice>) {
-    if let Some(notice) = notice {
-        if q.shared().debug >= 1 {
-            for e in &notice.expired {
-                let (a, x) = (addr(e.key.addr), addr(e.exit));
-                q.strlog(1, format_args!("{a}/{} at {x} has expired", e.key.len));
-            }
+        control::tell_news(q);
+        q.ptr().reader.look();
+        if let Some(mp) = control::take_put_off(q) {
+            wioctl(&mut q.wr(), mp);
         }
-        for who in q.shared().notify.clone() {
-            let mp = notice.emit();
-            match q.at(who) {
-                Some(mut to) => to.putnext(mp),
-                None => q.freemsg(mp),
-            }
-        }
+        control::expire(q);
     }
-}
-
-/// Sets the timer for the first event of the list, unless one is set that comes before it.
-/// If that is due already, the rest is done as soon as others have had their turn.
-fn arm(q: &mut Queue<'_, Vtunl>) {
-    if q.shared().overdue {
-        if q.shared().bell.is_none() {
-            let rq = q.rd();
-            let bell = (rq.qref(), rq.doorbell());
-            q.shared().bell = Some(bell);
-        }
-        if let Some((_, bell)) = &q.shared().bell {
-            bell.ring_after_others();
-        }
-        return;
-    }
-    let t = q.shared();
-    let Some(next) = t.lifetimes.next() else {
-        return;
-    };
-    if t.timer.is_some_and(|(_, due)| due <= next) {
-        return;
-    }
-    let now = q.now();
-    let mut rq = q.rd();
-    rq.qtimeout(next.saturating_sub(now), LIFETIME);
-    let me = rq.qref();
-    rq.shared().timer = Some((me, next));
 }
 
 /// An address, to be shown.
@@ -411,28 +354,19 @@ fn wioctl(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
             rows.extend(Why::ALL.iter().map(|w| (w.text(), v.drops[*w as usize])));
             stats_reply(&arg, rows)
         }
-        VTUNL_NOTIFY => {
-            let on = arg.iter().any(|b| *b != 0) || arg.is_empty();
-            let me = q.rd().qref();
-            let t = q.shared();
-            t.notify.retain(|i| *i != me);
-            if on {
-                t.notify.push(me);
-            }
-            Ok(Vec::new())
-        }
         cmd => {
-            let now = q.now();
-            expire(q, now);
-            if q.shared().overdue {
-                expire_of(q, &arg, now);
+            let answer = if cmd == VTUNL_NOTIFY {
+                control::notify(q, arg.iter().any(|b| *b != 0) || arg.is_empty())
+            } else {
+                control::command(q, cmd, &arg)
+            };
+            match answer {
+                Some(answer) => answer,
+                None => return control::put_off(q, mp),
             }
-            let r = q.shared().command(cmd, &arg, now);
-            arm(q);
-            r
         }
     };
-    if q.shared().debug >= 1 {
+    if q.ptr().reader.look().debug >= 1 {
         let said = answer.as_ref().map_or_else(|e| e.name(), |_| "done");
         q.strlog(1, format_args!("{}: {said}", row.name));
     }
@@ -489,7 +423,12 @@ pub(crate) fn finish(q: &mut Queue<'_, Vtunl>, r: Result<(), Errno>) {
 /// # Errors
 /// EEXIST: the name is taken.
 pub fn register(kernel: &streams::Kernel) -> Result<(), Errno> {
-    debug_assert!(!IOCTLS.is_empty());
-    kernel.add_drv::<Vtunl>()?;
-    kernel.add_mod::<Vtunl>()
+    register_with(kernel, &Arc::default())
+}
+
+/// The same with these tables. Drivers and modules have a state of their own each, and so a
+/// domain.
+pub(crate) fn register_with(kernel: &streams::Kernel, tables: &Arc<Control>) -> Result<(), Errno> {
+    kernel.add_drv_with::<Vtunl>("vtunl", Shared::with(tables))?;
+    kernel.add_mod_with::<Vtunl>("vtunl", Shared::with(tables))
 }

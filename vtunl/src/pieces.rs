@@ -26,18 +26,18 @@ use crate::why::Why;
 #[cold]
 #[inline(never)]
 pub(crate) fn send(q: &mut Queue<'_, Vtunl>, mut mp: Msg, h: &Ipv4, id: ExitId, flags: u16) {
-    let t = q.shared();
-    let Some(x) = t.exits.at(id) else {
+    let view = q.ptr().reader.look();
+    let Some(x) = view.exits.at(id) else {
         return q.freemsg(mp);
     };
-    let room = x.pmtu.saturating_sub(overhead(flags & !ENCAP_M, x));
+    let room = x.pmtu().saturating_sub(overhead(flags & !ENCAP_M, x));
     // The front block of a duplicate is empty.
     mp.pullupmsg(Some(usize::from(h.header)));
     let mut pieces = Vec::new();
     match fragment(mp, usize::from(room), |piece| pieces.push(piece)) {
         Ok(()) => {
-            t.stats.pieces += pieces.len() as u64;
-            let policy = t.policy;
+            view.stats.pieces.add(pieces.len() as u64);
+            let policy = view.policy;
             for piece in pieces {
                 one(q, piece, id, flags, &policy);
             }
@@ -45,7 +45,7 @@ pub(crate) fn send(q: &mut Queue<'_, Vtunl>, mut mp: Msg, h: &Ipv4, id: ExitId, 
         Err(mp) => {
             let outside = Policy {
                 df: Df::Copy,
-                ..t.policy
+                ..view.policy
             };
             one(q, mp, id, flags, &outside);
         }
@@ -53,16 +53,16 @@ pub(crate) fn send(q: &mut Queue<'_, Vtunl>, mut mp: Msg, h: &Ipv4, id: ExitId, 
 }
 
 fn one(q: &mut Queue<'_, Vtunl>, mut mp: Msg, id: ExitId, flags: u16, policy: &Policy) {
-    let (v, t) = q.both();
-    let src = v.address;
-    let Some(x) = t.exits.at_mut(id) else {
+    let v = q.ptr();
+    let view = v.reader.look();
+    let Some(x) = view.exits.at(id) else {
         return q.freemsg(mp);
     };
     let done = Ipv4::of(&mut mp)
-        .and_then(|h| encapsulate(&mut mp, &h, x, flags, src, policy, &mut t.stats));
+        .and_then(|h| encapsulate(&mut mp, &h, x, flags, v.address, policy, &view.stats));
     match done {
         Ok(()) => {
-            t.stats.encapsulated += 1;
+            view.stats.encapsulated.add(1);
             v.encapsulated += 1;
             emit(q, mp);
         }

@@ -9,9 +9,11 @@
 //! multiple IP addresses that need to be processed in the same manner".
 //! Differs: contiguous netmasks only.
 
+use std::sync::Arc;
+
 use streams::Errno;
 
-use crate::addr_map::Value;
+use crate::addr_map::{Counts, Replaced, Segments};
 use crate::ordered_map::OrderedMap;
 
 /// An address, or all addresses with the same first `len` bits.
@@ -54,42 +56,20 @@ pub fn prefix_mask(len: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0)
 }
 
-/// A map from addresses and prefixes to values.
-#[derive(Clone, Debug)]
-pub struct PrefixMap<V = u32> {
-    hosts: OrderedMap<V>,
+/// A map from addresses and prefixes to values as it is looked at.
+#[derive(Debug)]
+pub struct PrefixView<C = ()> {
+    hosts: Arc<Segments<C>>,
     /// By length, 0 to 31; empty until the first prefix.
-    prefixes: Vec<OrderedMap<V>>,
+    prefixes: Vec<Arc<Segments<C>>>,
     /// Bit `n`: there are prefixes of `n` bits.
     lens: u32,
-    len: usize,
 }
 
-impl<V> Default for PrefixMap<V> {
-    fn default() -> Self {
-        PrefixMap {
-            hosts: OrderedMap::default(),
-            prefixes: Vec::new(),
-            lens: 0,
-            len: 0,
-        }
-    }
-}
-
-impl<V: Value> PrefixMap<V> {
-    /// Entries.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// No entries.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The value of exactly this key.
+impl<C: Counts> PrefixView<C> {
+    /// The value of exactly this key, and what is counted with it.
     #[inline]
-    pub fn get(&self, key: Key) -> Option<&V> {
+    pub fn get(&self, key: Key) -> Option<(u32, &C)> {
         match key.len {
             32 => self.hosts.get(key.addr),
             n => self.prefixes.get(n as usize)?.get(key.addr),
@@ -98,7 +78,7 @@ impl<V: Value> PrefixMap<V> {
 
     /// The value of the longest match.
     #[inline(always)]
-    pub fn lookup(&self, addr: u32) -> Option<&V> {
+    pub fn lookup(&self, addr: u32) -> Option<(u32, &C)> {
         match self.hosts.get(addr) {
             None if self.lens != 0 => self.lookup_prefix(addr),
             own => own,
@@ -106,7 +86,7 @@ impl<V: Value> PrefixMap<V> {
     }
 
     #[inline(never)]
-    fn lookup_prefix(&self, addr: u32) -> Option<&V> {
+    fn lookup_prefix(&self, addr: u32) -> Option<(u32, &C)> {
         self.get(self.prefix_of(addr)?)
     }
 
@@ -120,46 +100,114 @@ impl<V: Value> PrefixMap<V> {
 
     /// The longest prefix of an address that has an entry.
     fn prefix_of(&self, addr: u32) -> Option<Key> {
-        let mut lens = self.lens;
-        while lens != 0 {
-            let len = (31 - lens.leading_zeros()) as u8;
-            let addr = addr & prefix_mask(len);
-            if self.prefixes[len as usize].get(addr).is_some() {
-                return Some(Key { addr, len });
-            }
-            lens &= !(1 << len);
+        longest(self.lens, addr, |key| self.get(key).is_some())
+    }
+}
+
+/// The longest prefix of an address among those of these lengths that is there.
+fn longest(mut lens: u32, addr: u32, has: impl Fn(Key) -> bool) -> Option<Key> {
+    while lens != 0 {
+        let len = (31 - lens.leading_zeros()) as u8;
+        let addr = addr & prefix_mask(len);
+        let key = Key { addr, len };
+        if has(key) {
+            return Some(key);
         }
-        None
+        lens &= !(1 << len);
+    }
+    None
+}
+
+/// The same for who changes it.
+#[derive(Debug)]
+pub struct PrefixMap<C = ()> {
+    hosts: OrderedMap<C>,
+    prefixes: Vec<OrderedMap<C>>,
+    lens: u32,
+    len: usize,
+    /// There are other prefix lengths than were last shown.
+    changed: bool,
+}
+
+impl<C> Default for PrefixMap<C> {
+    fn default() -> Self {
+        PrefixMap {
+            hosts: OrderedMap::default(),
+            prefixes: Vec::new(),
+            lens: 0,
+            len: 0,
+            changed: false,
+        }
+    }
+}
+
+impl<C: Counts> PrefixMap<C> {
+    /// Entries.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// No entries.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The value of exactly this key, and what is counted with it.
+    #[inline]
+    pub fn get(&self, key: Key) -> Option<(u32, &C)> {
+        match key.len {
+            32 => self.hosts.get(key.addr),
+            n => self.prefixes.get(n as usize)?.get(key.addr),
+        }
+    }
+
+    /// The key of the longest match.
+    pub fn key_of(&self, addr: u32) -> Option<Key> {
+        let host = Key::host(addr);
+        match self.get(host) {
+            Some(_) => Some(host),
+            None => longest(self.lens, addr, |key| self.get(key).is_some()),
+        }
+    }
+
+    /// The value of the longest match, and what is counted with it.
+    pub fn lookup(&self, addr: u32) -> Option<(u32, &C)> {
+        self.get(self.key_of(addr)?)
     }
 
     /// Sets the value of a key, returning the former one.
-    pub fn insert(&mut self, key: Key, value: V) -> Option<V> {
-        if key.len < 32 {
-            self.lens |= 1 << key.len;
-        }
+    pub fn insert(&mut self, key: Key, value: u32) -> Option<u32> {
         let old = self.map_mut(key.len).insert(key.addr, value);
         self.len += usize::from(old.is_none());
+        if key.len < 32 {
+            self.set_lens(self.lens | 1 << key.len);
+        }
         old
     }
 
     /// Takes a key out, returning its value.
-    pub fn remove(&mut self, key: Key) -> Option<V> {
+    pub fn remove(&mut self, key: Key) -> Option<u32> {
         let map = self.map_mut(key.len);
         let old = map.remove(key.addr);
         if map.is_empty() && key.len < 32 {
-            self.lens &= !(1 << key.len);
+            self.set_lens(self.lens & !(1 << key.len));
         }
         self.len -= usize::from(old.is_some());
         old
     }
 
+    fn set_lens(&mut self, lens: u32) {
+        self.changed |= self.lens != lens;
+        self.lens = lens;
+    }
+
     /// All entries, single addresses first, then the longest prefixes, by address.
-    pub fn iter(&self) -> impl Iterator<Item = (Key, &V)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Key, u32)> {
         self.iter_from(0)
     }
 
     /// The same, the first `skip` left out.
-    pub fn iter_from(&self, skip: usize) -> impl Iterator<Item = (Key, &V)> {
+    pub fn iter_from(&self, skip: usize) -> impl Iterator<Item = (Key, u32)> {
         let lens = (0..32u8).rev().filter(|n| self.lens & 1 << n != 0);
         let maps = std::iter::once((32, &self.hosts))
             .chain(lens.filter_map(|n| self.prefixes.get(n as usize).map(|m| (n, m))));
@@ -177,12 +225,40 @@ impl<V: Value> PrefixMap<V> {
         self.hosts.bytes() + self.prefixes.iter().map(OrderedMap::bytes).sum::<usize>()
     }
 
-    fn map_mut(&mut self, len: u8) -> &mut OrderedMap<V> {
+    /// What is to be looked at from now on.
+    pub fn view(&self) -> PrefixView<C> {
+        PrefixView {
+            hosts: self.hosts.shown(),
+            prefixes: self.prefixes.iter().map(OrderedMap::shown).collect(),
+            lens: self.lens,
+        }
+    }
+
+    /// Is there something else to be looked at since this was last asked?
+    pub fn take_changed(&mut self) -> bool {
+        let mut changed = std::mem::take(&mut self.changed) | self.hosts.take_changed();
+        for m in &mut self.prefixes {
+            changed |= m.take_changed();
+        }
+        changed
+    }
+
+    /// The segments that were written anew while they were shown, by prefix length.
+    pub fn take_replaced(&mut self) -> Vec<(u8, Replaced<C>)> {
+        let hosts = self.hosts.take_replaced().into_iter().map(|r| (32, r));
+        let prefixes = self.prefixes.iter_mut().zip(0u8..);
+        let others =
+            prefixes.flat_map(|(m, len)| m.take_replaced().into_iter().map(move |r| (len, r)));
+        hosts.chain(others).collect()
+    }
+
+    fn map_mut(&mut self, len: u8) -> &mut OrderedMap<C> {
         if len >= 32 {
             return &mut self.hosts;
         }
         if self.prefixes.is_empty() {
             self.prefixes.resize_with(32, OrderedMap::default);
+            self.changed = true;
         }
         &mut self.prefixes[len as usize]
     }
@@ -202,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_longest_match_wins_down_to_no_bits_at_all() {
-        let mut m = PrefixMap::default();
+        let mut m: PrefixMap = PrefixMap::default();
         for len in 0..=32u8 {
             m.insert(
                 Key {
@@ -213,7 +289,9 @@ mod tests {
             );
         }
         for len in (0..=32u8).rev() {
-            assert_eq!(m.lookup(0x0a01_0203), Some(&u32::from(len)));
+            for found in [m.lookup(0x0a01_0203), m.view().lookup(0x0a01_0203)] {
+                assert_eq!(found.map(|f| f.0), Some(u32::from(len)));
+            }
             let key = Key {
                 addr: 0x0a01_0203 & prefix_mask(len),
                 len,

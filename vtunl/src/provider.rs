@@ -67,7 +67,7 @@ pub(crate) fn wsrv(q: &mut Queue<'_, Vtunl>) {
 
 /// One datagram into the tunnel.
 fn send(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
-    let (v, t) = q.both();
+    let v = q.ptr();
     if !v.up {
         return drop_it(q, mp, Why::NotUp);
     }
@@ -76,22 +76,23 @@ fn send(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
         Err(why) if mp.rd().first().is_some_and(|b| b >> 4 == 6) => return send_v6(q, mp, why),
         Err(why) => return drop_it(q, mp, why),
     };
-    let Some((target, set)) = t.encap.serve(h.dst) else {
+    let view = v.reader.look();
+    let Some((target, hit)) = view.encap.serve(h.dst) else {
         return drop_it(q, mp, Why::NoTarget);
     };
     // The case that has to be fast: one exit, no soft state, over IP.
-    if let Some((id, flags)) = set.only()
-        && let Some(x) = t.exits.at_mut(id)
+    if let Some((id, flags)) = hit.only()
+        && let Some(x) = view.exits.at(id)
         && !x.is_soft()
         && v.role == Role::Transport
-        && t.debug < 3
+        && view.debug < 3
     {
-        return match encapsulate(&mut mp, &h, x, flags, v.address, &t.policy, &mut t.stats) {
+        return match encapsulate(&mut mp, &h, x, flags, v.address, &view.policy, &view.stats) {
             Ok(()) => {
                 if target.count(h.len) {
-                    t.encap.carry(h.dst);
+                    view.encap.carry(h.dst);
                 }
-                t.stats.encapsulated += 1;
+                view.stats.encapsulated.add(1);
                 v.encapsulated += 1;
                 q.putnext(mp);
             }
@@ -106,24 +107,23 @@ fn send(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
 #[inline(never)]
 fn send_all(q: &mut Queue<'_, Vtunl>, mp: Msg, h: &Ipv4) {
     let now = q.now();
-    let t = q.shared();
-    let Some((target, set)) = t.encap.serve(h.dst) else {
+    let view = q.ptr().reader.look();
+    let Some((target, hit)) = view.encap.serve(h.dst) else {
         return drop_it(q, mp, Why::NoTarget);
     };
-    let mut exits = [(0 as ExitId, 0u16); MAXEXITCOUNT];
-    let n = set.len();
-    for (to, from) in exits.iter_mut().zip(set.pairs()) {
-        *to = from;
-    }
     if target.count(h.len) {
-        t.encap.carry(h.dst);
+        view.encap.carry(h.dst);
     }
+    let mut exits = [(0 as ExitId, 0u16); MAXEXITCOUNT];
+    let mut n = 0;
     let (mut all_dead, mut state) = (true, 0);
-    for (id, _) in &exits[..n] {
-        if let Some(x) = t.exits.at_mut(*id) {
+    for (to, pair) in exits.iter_mut().zip(view.encap.exits(hit)) {
+        (*to, n) = (pair, n + 1);
+        if let Some(x) = view.exits.at(pair.0) {
             x.age(now);
-            all_dead &= x.state & EXIT_DEAD != 0;
-            state |= x.state;
+            let told = x.path().state;
+            all_dead &= told & EXIT_DEAD != 0;
+            state |= told;
         }
     }
     if all_dead {
@@ -155,18 +155,17 @@ fn send_all(q: &mut Queue<'_, Vtunl>, mp: Msg, h: &Ipv4) {
             front.set_cont(Some(one));
             one = front;
         }
-        let (v, t) = q.both();
-        let src = v.address;
-        let Some(x) = t.exits.at_mut(id) else {
+        let v = q.ptr();
+        let view = v.reader.look();
+        let Some(x) = view.exits.at(id) else {
             continue;
         };
-        let to = x.addr;
-        match encapsulate(&mut one, h, x, flags, src, &t.policy, &mut t.stats) {
+        match encapsulate(&mut one, h, x, flags, v.address, &view.policy, &view.stats) {
             Ok(()) => {
-                t.stats.encapsulated += 1;
+                view.stats.encapsulated.add(1);
                 v.encapsulated += 1;
-                if t.debug >= 3 {
-                    let (a, b) = (addr(h.dst), addr(to));
+                if view.debug >= 3 {
+                    let (a, b) = (addr(h.dst), addr(x.addr()));
                     q.strlog(3, format_args!("{} bytes for {a} to exit {b}", h.len));
                 }
                 emit(q, one);
@@ -192,14 +191,13 @@ fn send_v6(q: &mut Queue<'_, Vtunl>, mut mp: Msg, malformed: Why) {
     };
     let key = embedded(&dst).unwrap_or(crate::encap_table::DEFAULT_ADDR);
     let n = mp.msgsize();
-    let (v, t) = q.both();
-    let src = v.address;
-    let Some((target, set)) = t.encap.serve(key) else {
+    let view = q.ptr().reader.look();
+    let Some((target, hit)) = view.encap.serve(key) else {
         return drop_it(q, mp, Why::NoTarget);
     };
-    let exits: Vec<(ExitId, u16)> = set.pairs().collect();
+    let exits: Vec<(ExitId, u16)> = view.encap.exits(hit).collect();
     if target.count(u16::try_from(n).unwrap_or(u16::MAX)) {
-        t.encap.carry(key);
+        view.encap.carry(key);
     }
     let mut rest = Some(mp);
     for (i, (id, flags)) in exits.iter().enumerate() {
@@ -208,17 +206,18 @@ fn send_v6(q: &mut Queue<'_, Vtunl>, mut mp: Msg, malformed: Why) {
             rest = Some(one.dupmsg());
         }
         let now = q.now();
-        let (v, t) = q.both();
-        let Some(x) = t.exits.at_mut(*id) else {
+        let v = q.ptr();
+        let view = v.reader.look();
+        let Some(x) = view.exits.at(*id) else {
             continue;
         };
         x.age(now);
-        let to = x.addr;
-        match encapsulate_v6(&mut one, x, *flags, src, &t.policy) {
+        let to = x.addr();
+        match encapsulate_v6(&mut one, x, *flags, v.address, &view.policy) {
             Ok(()) => {
-                t.stats.encapsulated += 1;
+                view.stats.encapsulated.add(1);
                 v.encapsulated += 1;
-                if t.debug >= 3 {
+                if view.debug >= 3 {
                     let n = one.msgsize();
                     q.strlog(3, format_args!("IPv6 in {n} bytes to exit {}", addr(to)));
                 }
@@ -227,7 +226,7 @@ fn send_v6(q: &mut Queue<'_, Vtunl>, mut mp: Msg, malformed: Why) {
             Err(why) => {
                 if why == Why::TooBig {
                     // RFC 4213 3.2.2: MUST be told.
-                    let mtu = icmp6::tunnel_mtu(x.pmtu, overhead_v6(*flags, x));
+                    let mtu = icmp6::tunnel_mtu(x.pmtu(), overhead_v6(*flags, x));
                     tell_source_v6(q, &one, ICMP6_TOO_BIG, 0, mtu);
                 }
                 drop_it(q, one, why);
@@ -264,11 +263,8 @@ fn refuse(q: &mut Queue<'_, Vtunl>, mp: Msg, h: &Ipv4, why: Why, id: ExitId, fla
     }
     if why == Why::TooBig {
         // The decisions: the tunnel MTU less the encapsulation's size.
-        let t = q.shared();
-        let mtu = t
-            .exits
-            .at(id)
-            .map_or(0, |x| inner_mtu(x.pmtu, overhead(flags, x)));
+        let exit = q.ptr().reader.look().exits.at(id);
+        let mtu = exit.map_or(0, |x| inner_mtu(x.pmtu(), overhead(flags, x)));
         tell_source(q, &mp, h, ICMP_UNREACH, ICMP_UNREACH_NEEDFRAG, mtu);
     }
     drop_it(q, mp, why);
@@ -277,7 +273,7 @@ fn refuse(q: &mut Queue<'_, Vtunl>, mp: Msg, h: &Ipv4, why: Why, id: ExitId, fla
 /// An ICMP error to an inner source, if the rules and the rate allow one.
 fn tell_source(q: &mut Queue<'_, Vtunl>, mp: &Msg, h: &Ipv4, ty: u8, code: u8, rest: u32) {
     let now = q.now();
-    let (v, t) = q.both();
+    let (v, all) = q.both();
     let mut quote = [0u8; 548];
     let mut n = 0;
     for b in mp.blocks() {
@@ -288,12 +284,12 @@ fn tell_source(q: &mut Queue<'_, Vtunl>, mp: &Msg, h: &Ipv4, ty: u8, code: u8, r
     if !may_answer(h, &quote[..n]) {
         return;
     }
-    if !t.limiter.allow(now) {
-        t.stats.icmp_limited += 1;
+    let stats = &v.reader.look().stats;
+    if !all.limiter.allow(now) {
+        stats.icmp_limited.add(1);
         return;
     }
-    t.stats.icmp_relayed += 1;
-    let ident = t.stats.icmp_relayed as u16;
+    let ident = stats.icmp_relayed.add(1) as u16;
     let m = icmp_error(v.address, h, &quote[..n], ty, code, rest, ident);
     send_icmp(q, m);
 }
@@ -301,15 +297,16 @@ fn tell_source(q: &mut Queue<'_, Vtunl>, mp: &Msg, h: &Ipv4, ty: u8, code: u8, r
 /// The same to an IPv6 source.
 fn tell_source_v6(q: &mut Queue<'_, Vtunl>, mp: &Msg, ty: u8, code: u8, rest: u32) {
     let now = q.now();
-    let (v, t) = q.both();
+    let (v, all) = q.both();
     let Some(m) = icmp6::error(v.address, &mp.to_vec(), ty, code, rest) else {
         return;
     };
-    if !t.limiter.allow(now) {
-        t.stats.icmp_limited += 1;
+    let stats = &v.reader.look().stats;
+    if !all.limiter.allow(now) {
+        stats.icmp_limited.add(1);
         return q.freemsg(m);
     }
-    t.stats.icmp_relayed += 1;
+    stats.icmp_relayed.add(1);
     send_icmp(q, m);
 }
 
@@ -317,10 +314,11 @@ fn tell_source_v6(q: &mut Queue<'_, Vtunl>, mp: &Msg, ty: u8, code: u8, rest: u3
 #[cold]
 #[inline(never)]
 pub(crate) fn drop_it(q: &mut Queue<'_, Vtunl>, mp: Msg, why: Why) {
-    let (v, t) = q.both();
+    let v = q.ptr();
     v.drops[why as usize] += 1;
-    t.stats.drop(why);
-    if t.debug >= 2 {
+    let view = v.reader.look();
+    view.stats.count_drop(why);
+    if view.debug >= 2 {
         match Ipv4::read(mp.rd()) {
             Ok(h) => {
                 let (a, b) = (addr(h.src), addr(h.dst));
@@ -358,7 +356,7 @@ pub(crate) fn rsrv(q: &mut Queue<'_, Vtunl>) {
 
 /// One datagram out of the tunnel, or heard on the link.
 fn receive(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
-    let (v, t) = q.both();
+    let v = q.ptr();
     if !v.up {
         return drop_it(q, mp, Why::NotUp);
     }
@@ -369,12 +367,13 @@ fn receive(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
         Ok(h) => h,
         Err(why) => return drop_it(q, mp, why),
     };
-    match decapsulate(&mut mp, &outer, &t.decap, &mut t.exits, &mut t.stats) {
+    let view = v.reader.look();
+    match decapsulate(&mut mp, &outer, &view.decap, &view.exits, &view.stats) {
         Ok(inner) => {
-            t.stats.decapsulated += 1;
+            view.stats.decapsulated.add(1);
             v.decapsulated += 1;
             let fast = v.fast;
-            if t.debug >= 3 {
+            if view.debug >= 3 {
                 let a = addr(outer.src);
                 q.strlog(3, format_args!("{} bytes from exit {a}", inner.len()));
             }

@@ -28,7 +28,7 @@ use crate::header::{
 use crate::icmp6::{self, ICMP6_TOO_BIG, ICMP6_UNREACH, ICMP6_UNREACH_ADDR};
 use crate::texit_table::{
     EXIT_CONGESTED, EXIT_HOST_UNREACH, EXIT_NET_UNREACH, EXIT_PROTO_UNREACH, EXIT_TTL_EXCEEDED,
-    ExitTable, PMTU_FLOOR,
+    ExitView, PMTU_FLOOR,
 };
 use crate::why::Stats;
 
@@ -262,8 +262,8 @@ fn original(quote: &[u8], outer: &Ipv4) -> Option<Vec<u8>> {
 pub fn heard(
     mp: &Msg,
     us: u32,
-    exits: &mut ExitTable,
-    stats: &mut Stats,
+    exits: &ExitView,
+    stats: &Stats,
     limiter: &mut Limiter,
     now: Duration,
 ) -> Option<Msg> {
@@ -272,12 +272,12 @@ pub fn heard(
     if e.outer.src != us {
         return None;
     }
-    let x = exits.get_mut(e.outer.dst)?;
-    stats.icmp_heard += 1;
+    let x = exits.get(e.outer.dst)?;
+    stats.icmp_heard.add(1);
     let mut mtu = 0;
     if (e.ty, e.code) == (ICMP_UNREACH, ICMP_UNREACH_NEEDFRAG) {
         x.learn_pmtu(e.word as u16, e.outer.len, now);
-        mtu = x.pmtu;
+        mtu = x.pmtu();
     }
     let bits = state_bits(e.ty, e.code);
     if bits != 0 {
@@ -286,10 +286,10 @@ pub fn heard(
     if let Some(quote) = &e.inner_v6 {
         let m = relay_v6(&e, quote, us, mtu)?;
         if !limiter.allow(now) {
-            stats.icmp_limited += 1;
+            stats.icmp_limited.add(1);
             return None;
         }
-        stats.icmp_relayed += 1;
+        stats.icmp_relayed.add(1);
         return Some(m);
     }
     let (h, quote) = e.inner?;
@@ -313,19 +313,11 @@ pub fn heard(
         return None;
     }
     if !limiter.allow(now) {
-        stats.icmp_limited += 1;
+        stats.icmp_limited.add(1);
         return None;
     }
-    stats.icmp_relayed += 1;
-    Some(icmp_error(
-        us,
-        &h,
-        &quote,
-        ty,
-        code,
-        rest,
-        stats.icmp_relayed as u16,
-    ))
+    let ident = stats.icmp_relayed.add(1) as u16;
+    Some(icmp_error(us, &h, &quote, ty, code, rest, ident))
 }
 
 /// RFC 4213 section 3.4 and 3.2.2: the error for the source of an IPv6 datagram.

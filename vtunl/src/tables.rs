@@ -1,37 +1,44 @@
-//! What all instances of vtunl share: the three tables, the policy, the counters.
+//! The tables for who changes them: the commands, the policy, the counters.
 //!
 //! ```text
-//!   any instance ── ioctl ──► Tables::command ──► encap_table ── texit_table
-//!                             (by number)         decap_table    event list
-//!                                                 policy, stats
+//!   ioctl ──► Tables::command ──► encap_table ── texit_table ──┐
+//!             (by number)         decap_table    event list    ├──► view.rs: what datagrams
+//!                                 policy, stats ───────────────┘             look at
 //! ```
 //!
 //! The commands of Table 3 and the extensions are functions of the tables, the argument's
-//! bytes and the time: what a stream adds to them is in `personality.rs`.
+//! bytes and the time: what a stream adds to them is in `control.rs`.
 //!
 //! Spec: the paper, section 3, Table 3; the decisions, "Behaviour".
 //! Kept: a command that fails has changed nothing.
+//! Kept: what a command has done holds for the first datagram after it.
 //! Differs: a dump is limited to the 64 KiB of an I_STR; the extended ones take the number
 //! of entries to skip in the buffer's first word, and so give a large table in pieces.
-//! Kept short: no command and no expiry takes longer because the tables are large, as a
-//! datagram that comes meanwhile has to wait.
+//! Kept short: no command and no expiry takes longer because the tables are large, as
+//! other commands wait for it.
 
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use streams::{Doorbell, Errno, QRef};
+use streams::Errno;
 
+use crate::addr_map::Replaced;
+use crate::bury::bury;
 use crate::decap_table::{DECAP_IF_EITHER, DecapTable};
 use crate::encap::Policy;
-use crate::encap_table::{DEFAULT_ADDR, DEFAULT_KEY, ENCAP_G, ENCAP_M, EncapTable};
+use crate::encap_table::{DEFAULT_ADDR, DEFAULT_KEY, ENCAP_G, ENCAP_M, EncapTable, Target};
 use crate::ioctl::*;
 use crate::lifetime::{Binding, EventList, Notice};
 use crate::prefix_map::Key;
-use crate::soft_state::Limiter;
-use crate::texit_table::{ExitTable, GreOptions, PMTU_FLOOR, TExit};
+use crate::texit_table::{ExitId, ExitTable, GreOptions, PMTU_FLOOR, TExit};
+use crate::view::{Feed, Passed, Reader, View};
 use crate::why::Stats;
 
-/// What the instances share.
-#[derive(Default)]
+/// The tables.
+#[derive(Debug)]
 pub struct Tables {
     /// Targets.
     pub encap: EncapTable,
@@ -41,33 +48,41 @@ pub struct Tables {
     pub decap: DecapTable,
     /// Bindings that end.
     pub lifetimes: EventList,
-    /// How outer headers are made.
-    pub policy: Policy,
     /// Counters.
-    pub stats: Stats,
-    /// The debug level, 0 to 3.
-    pub debug: u8,
-    /// ICMP errors that may be sent.
-    pub limiter: Limiter,
-    /// Which instance has subscribed to which protocol.
-    pub subscribers: Vec<(u8, QRef)>,
-    /// Every instance, by its read queue.
-    pub instances: Vec<QRef>,
-    /// The instances marked by VTUNL_NOTIFY.
-    pub notify: Vec<QRef>,
+    pub stats: Arc<Stats>,
     /// Notifications made.
     pub notices: u32,
     /// Bindings have ended that are still in the table.
     pub overdue: bool,
-    /// Whose turn it is to end them, when others have had theirs.
-    pub bell: Option<(QRef, Doorbell)>,
-    /// The instance that has the timer of the event list, and when it is due.
-    pub timer: Option<(QRef, Duration)>,
+    policy: Policy,
+    debug: u8,
+    /// Policy or debug level are others than those shown.
+    changed: bool,
+    feed: Arc<Feed>,
+    readers: Vec<Passed>,
+    /// What datagrams may still look at, and the version that they have to pass.
+    old: VecDeque<(u64, Old)>,
+}
+
+/// What is no longer to be looked at.
+#[derive(Debug)]
+enum Old {
+    /// The exit with this number.
+    Exit(ExitId),
+    /// The set of exits with this number.
+    Set(u32),
+    /// A part of the targets, by prefix length, in which something may still be counted.
+    Targets(u8, Replaced<Target>),
+    /// Memory, of so many entries.
+    Memory(Box<dyn Any + Send>, usize),
 }
 
 /// Bindings that are taken out at once when their lifetime ends; a datagram may come in
 /// before the next ones.
 pub const EXPIRE_MOST: usize = 32;
+
+/// Things that may be old before readers without a datagram are asked to pass them.
+const LAG: usize = 64;
 
 /// Entries in one piece of a dump, of as many as fit the buffer.
 pub const PIECE: usize = 128;
@@ -75,7 +90,140 @@ pub const PIECE: usize = 128;
 /// Bytes of a name in VTUNL_STATS.
 pub const STAT_NAME: usize = 48;
 
+impl Default for Tables {
+    fn default() -> Tables {
+        let (encap, exits, decap) = <(EncapTable, ExitTable, DecapTable)>::default();
+        let (policy, stats) = (Policy::default(), Arc::<Stats>::default());
+        let view = View {
+            encap: encap.view(),
+            exits: exits.view(),
+            decap: decap.view(),
+            policy,
+            debug: 0,
+            stats: stats.clone(),
+        };
+        Tables {
+            encap,
+            exits,
+            decap,
+            lifetimes: EventList::default(),
+            stats,
+            notices: 0,
+            overdue: false,
+            policy,
+            debug: 0,
+            changed: false,
+            feed: Arc::new(Feed::new(view)),
+            readers: Vec::new(),
+            old: VecDeque::new(),
+        }
+    }
+}
+
 impl Tables {
+    // ---- what datagrams look at ----
+
+    /// Where datagrams look.
+    pub fn feed(&self) -> Arc<Feed> {
+        self.feed.clone()
+    }
+
+    /// A reader that looks for datagrams from now on.
+    pub fn reader(&mut self) -> Reader {
+        let passed = Passed::default();
+        self.add_reader(passed.clone());
+        Reader::new(self.feed(), passed)
+    }
+
+    /// One more reader, to be waited for with what is old.
+    pub fn add_reader(&mut self, passed: Passed) {
+        self.readers.push(passed);
+    }
+
+    /// A reader that looks no more.
+    pub fn remove_reader(&mut self, passed: &Passed) {
+        self.readers.retain(|r| !Arc::ptr_eq(r, passed));
+    }
+
+    /// Is there so much that is old that readers without a datagram should pass it?
+    pub fn is_lagging(&self) -> bool {
+        self.old.len() > LAG
+    }
+
+    /// Shows what has changed, and keeps what is old from now on.
+    fn publish(&mut self) {
+        let changed = std::mem::take(&mut self.changed)
+            | self.encap.take_changed()
+            | self.exits.take_changed()
+            | self.decap.take_changed();
+        let mut old: Vec<Old> = Vec::new();
+        old.extend(self.exits.take_freed().into_iter().map(Old::Exit));
+        old.extend(self.encap.take_freed().into_iter().map(Old::Set));
+        if changed {
+            let targets = self.encap.take_replaced().into_iter();
+            old.extend(targets.map(|(len, r)| Old::Targets(len, r)));
+            let exits = self.exits.take_replaced();
+            let decap = self.decap.take_replaced();
+            old.push(Old::Memory(Box::new((exits, decap)), 0));
+        }
+        self.retire(changed, old);
+    }
+
+    fn retire(&mut self, changed: bool, old: Vec<Old>) {
+        self.stats.targets.set(self.encap.len() as u64);
+        self.stats.exits.set(self.exits.len() as u64);
+        self.stats.decapsulated_from.set(self.decap.len() as u64);
+        if changed || !old.is_empty() {
+            let view = changed.then(|| View {
+                encap: self.encap.view(),
+                exits: self.exits.view(),
+                decap: self.decap.view(),
+                policy: self.policy,
+                debug: self.debug,
+                stats: self.stats.clone(),
+            });
+            let (version, before) = self.feed.publish(view);
+            let before = before.map(|view| Old::Memory(Box::new(view), 0));
+            self.old
+                .extend(old.into_iter().chain(before).map(|o| (version, o)));
+        }
+    }
+
+    /// Frees what every reader has passed. Whoever became a reader before the last
+    /// command has been added.
+    pub fn reclaim(&mut self) {
+        if self.old.is_empty() {
+            return;
+        }
+        let passed = self.readers.iter().map(|r| r.load(Ordering::Acquire)).min();
+        let passed = passed.unwrap_or(u64::MAX);
+        while let Some((_, old)) = self.old.pop_front_if(|(version, _)| *version <= passed) {
+            match old {
+                Old::Exit(id) => self.exits.give_back(id),
+                Old::Set(id) => self.encap.give_back(id),
+                Old::Targets(len, r) => self.encap.settle(len, &r),
+                Old::Memory(memory, entries) => bury(memory, entries),
+            }
+        }
+    }
+
+    /// Sees to it that numbers for one more exit and set are shown before they are used.
+    fn make_room(&mut self) {
+        self.exits.make_room();
+        self.encap.make_room();
+        if self.exits.take_changed() | self.encap.take_changed() {
+            self.changed = true;
+            self.publish();
+        }
+    }
+
+    /// The debug level, 0 to 3.
+    pub fn debug(&self) -> u8 {
+        self.debug
+    }
+
+    // ---- commands ----
+
     /// Does a global command; the answer is the argument that goes back to the user.
     ///
     /// # Errors
@@ -85,13 +233,22 @@ impl Tables {
         if !row.arg.takes(arg.len()) {
             return Err(Errno::EINVAL);
         }
+        if cmd == VTUNL_ENCAP_ADD {
+            self.make_room();
+        }
+        let answer = self.run(cmd, arg, now);
+        self.publish();
+        answer
+    }
+
+    fn run(&mut self, cmd: i32, arg: &[u8], now: Duration) -> Result<Vec<u8>, Errno> {
         match cmd {
             VTUNL_ENCAP_ADD => self.encap_add(&Req::parse(arg)?, now).map(|()| vec![]),
             VTUNL_ENCAP_REM => self.encap_rem(&Req::parse(arg)?).map(|()| vec![]),
             VTUNL_ENCAP_OK => {
                 let q = Req::parse(arg)?;
                 let hit = self.encap.lookup(q.target_addr).ok_or(Errno::ENXIO)?;
-                debug_assert!(hit.count() > 0, "a target without exits");
+                debug_assert!(self.encap.count(hit) > 0, "a target without exits");
                 Ok(vec![])
             }
             VTUNL_ENCAP_SIZE => Ok(int(self.encap_size())),
@@ -110,6 +267,7 @@ impl Tables {
             VTUNL_DEBUG_SET => match Reader(arg).u32()? {
                 n @ 0..=3 => {
                     self.debug = n as u8;
+                    self.changed = true;
                     Ok(vec![])
                 }
                 _ => Err(Errno::EINVAL),
@@ -120,15 +278,14 @@ impl Tables {
                 if q.mtu_bound < PMTU_FLOOR {
                     return Err(Errno::EINVAL);
                 }
-                self.exits
-                    .get_mut(q.address)
-                    .ok_or(Errno::ENXIO)?
-                    .set_bound(q.mtu_bound);
+                let x = self.exits.get(q.address).ok_or(Errno::ENXIO)?;
+                x.set_bound(q.mtu_bound);
                 Ok(vec![])
             }
             VTUNL_MAXPMTU_GET => {
                 let mut q = Req::parse(arg)?;
-                q.mtu_bound = self.exits.get(q.address).ok_or(Errno::ENXIO)?.maxpmtu;
+                let x = self.exits.get(q.address).ok_or(Errno::ENXIO)?;
+                q.mtu_bound = x.path().maxpmtu;
                 Ok(q.emit()[..arg.len()].to_vec())
             }
             VTUNL_STATS => stats_reply(arg, self.stats.rows()),
@@ -185,8 +342,7 @@ impl Tables {
     fn encap_rem(&mut self, q: &Req) -> Result<(), Errno> {
         // The paper, Table 3: "If vr_target_addr is 0, cancel all encapsulation services".
         if q.target_addr == 0 && q.target_mask == 0 {
-            self.encap.clear(&mut self.exits);
-            self.lifetimes.clear();
+            self.encap_clear();
             return Ok(());
         }
         let key = q.target()?;
@@ -208,13 +364,27 @@ impl Tables {
         Ok(())
     }
 
+    /// All at once: datagrams see the old tables or the new ones, which are empty.
+    fn encap_clear(&mut self) {
+        let entries = self.encap.len().max(self.exits.len());
+        let tables = (
+            std::mem::take(&mut self.encap),
+            std::mem::take(&mut self.exits),
+            std::mem::take(&mut self.lifetimes),
+        );
+        // Numbers that are old belonged to the old tables.
+        self.old.retain(|(_, o)| matches!(o, Old::Memory(..)));
+        self.make_room();
+        self.retire(true, vec![Old::Memory(Box::new(tables), entries)]);
+    }
+
     fn decap_add(&mut self, q: &Req) -> Result<(), Errno> {
         // The paper, Table 3: "A zero target enables decapsulation of ALL datagrams."
         if q.target_addr == 0 && q.target_mask == 0 {
             if q.decap_flags & !DECAP_IF_EITHER != 0 {
                 return Err(Errno::EINVAL);
             }
-            self.decap.all = true;
+            self.decap.set_all(true);
             return Ok(());
         }
         self.decap.add(q.target()?, q.decap_flags)
@@ -222,7 +392,7 @@ impl Tables {
 
     fn decap_rem(&mut self, q: &Req) -> Result<(), Errno> {
         if q.target_addr == 0 && q.target_mask == 0 {
-            self.decap.all = false;
+            self.decap.set_all(false);
             return Ok(());
         }
         self.decap.remove(q.target()?)
@@ -247,7 +417,10 @@ impl Tables {
             .encap
             .exits(hit)
             .filter_map(|(id, _)| self.exits.at(id));
-        let bindings = exits.map(|x| Binding { key, exit: x.addr });
+        let bindings = exits.map(|x| Binding {
+            key,
+            exit: x.addr(),
+        });
         let due = self.lifetimes.take_due(bindings.collect(), now);
         self.end(due)
     }
@@ -258,10 +431,11 @@ impl Tables {
             let gone = self.encap.remove_exit(&mut self.exits, b.key, b.exit);
             gone.is_ok()
         });
+        self.publish();
         if expired.is_empty() {
             return None;
         }
-        self.stats.expired += expired.len() as u64;
+        self.stats.expired.add(expired.len() as u64);
         self.notices = self.notices.wrapping_add(1);
         Some(Notice {
             number: self.notices,
@@ -283,14 +457,16 @@ impl Tables {
         let mut w = Writer::new(size);
         w.u32(size as u32).u32(self.encap.len() as u32);
         for (key, hit) in self.encap.iter() {
-            w.addr(key.addr).u32(hit.count() as u32);
+            w.addr(key.addr).u32(self.encap.count(hit) as u32);
             for (id, _) in self.encap.exits(hit) {
-                w.addr(self.exits.at(id).map_or(0, |x| x.addr));
+                w.addr(self.exits.at(id).map_or(0, TExit::addr));
             }
         }
         w.u32(self.exits.len() as u32);
-        for x in self.exits.aged_from(0, usize::MAX, now) {
-            w.addr(x.addr).u16(x.pmtu).u16(x.maxpmtu).u16(x.state);
+        for (_, x) in self.exits.iter() {
+            x.age(now);
+            let p = x.path();
+            w.addr(x.addr()).u16(p.pmtu).u16(p.maxpmtu).u16(p.state);
         }
         debug_assert_eq!(w.0.len(), size);
         Ok(w.0)
@@ -307,7 +483,7 @@ impl Tables {
         }
         let mut w = Writer::new(size);
         w.u32(size as u32)
-            .u32(self.decap.all.into())
+            .u32(self.decap.all().into())
             .u32(self.decap.len() as u32);
         for (key, flags) in self.decap.iter() {
             w.addr(key.addr).u16(flags);
@@ -315,49 +491,51 @@ impl Tables {
         Ok(w.0)
     }
 
-    fn encap_getx(&self, arg: &[u8], now: Duration) -> Result<Vec<u8>, Errno> {
-        paged(
-            arg,
-            self.encap.iter_from(skip(arg)?).map(|(key, hit)| {
-                let (datagrams, octets) = self.encap.counts(key);
-                let mut w = Writer::new(28 + 12 * hit.count());
-                w.addr(key.addr)
-                    .addr(key.mask())
-                    .u32(hit.count() as u32)
-                    .u64(datagrams)
-                    .u64(octets);
-                for (id, flags) in self.encap.exits(hit) {
-                    let exit = self.exits.at(id).map_or(0, |x| x.addr);
-                    let left = self.lifetimes.remaining(Binding { key, exit }, now);
-                    w.addr(exit).u16(flags).u16(0).u32(left);
-                }
-                w.0
-            }),
-            &[],
-        )
+    fn encap_getx(&mut self, arg: &[u8], now: Duration) -> Result<Vec<u8>, Errno> {
+        let page: Vec<_> = self.encap.iter_from(skip(arg)?).take(PIECE).collect();
+        let entry = |(key, hit)| {
+            let replaced = self.old.iter().filter_map(|(_, old)| match old {
+                Old::Targets(len, r) => Some((*len, r)),
+                _ => None,
+            });
+            let (datagrams, octets) = self.encap.counts(key, replaced);
+            let count = self.encap.count(hit);
+            let mut w = Writer::new(28 + 12 * count);
+            w.addr(key.addr)
+                .addr(key.mask())
+                .u32(count as u32)
+                .u64(datagrams)
+                .u64(octets);
+            for (id, flags) in self.encap.exits(hit) {
+                let exit = self.exits.at(id).map_or(0, TExit::addr);
+                let left = self.lifetimes.remaining(Binding { key, exit }, now);
+                w.addr(exit).u16(flags).u16(0).u32(left);
+            }
+            w.0
+        };
+        paged(arg, page.into_iter().map(entry), &[])
     }
 
-    fn exit_getx(&mut self, arg: &[u8], now: Duration) -> Result<Vec<u8>, Errno> {
-        let exits = self.exits.aged_from(skip(arg)?, PIECE, now);
-        paged(
-            arg,
-            exits.into_iter().map(|x| {
-                let (flags, key) = gre_flags(x);
-                let mut w = Writer::new(40);
-                w.addr(x.addr)
-                    .u32(x.refs)
-                    .u16(x.pmtu)
-                    .u16(x.maxpmtu)
-                    .u16(x.state);
-                w.bytes(&[x.ttl, 0])
-                    .u64(x.datagrams)
-                    .u64(x.octets)
-                    .u32(flags)
-                    .u32(key);
-                w.0
-            }),
-            &[],
-        )
+    fn exit_getx(&self, arg: &[u8], now: Duration) -> Result<Vec<u8>, Errno> {
+        let exits = self.exits.iter_from(skip(arg)?).take(PIECE);
+        let entry = |(id, x): (ExitId, &TExit)| {
+            x.age(now);
+            let p = x.path();
+            let (flags, key) = gre_flags(x);
+            let mut w = Writer::new(40);
+            w.addr(x.addr())
+                .u32(self.exits.refs(id))
+                .u16(p.pmtu)
+                .u16(p.maxpmtu)
+                .u16(p.state);
+            w.bytes(&[p.ttl, 0])
+                .u64(x.datagrams.get())
+                .u64(x.octets.get())
+                .u32(flags)
+                .u32(key);
+            w.0
+        };
+        paged(arg, exits.map(entry), &[])
     }
 
     fn decap_getx(&self, arg: &[u8]) -> Result<Vec<u8>, Errno> {
@@ -380,7 +558,7 @@ impl Tables {
             &tail.0,
         )?;
         // vtunldecapall stands between the size and the number of targets.
-        out.splice(4..4, u32::from(self.decap.all).to_ne_bytes());
+        out.splice(4..4, u32::from(self.decap.all()).to_ne_bytes());
         let size = out.len() as u32;
         out[..4].copy_from_slice(&size.to_ne_bytes());
         if out.len() > arg.len() {
@@ -391,6 +569,7 @@ impl Tables {
 
     fn policy_set(&mut self, arg: &[u8]) -> Result<(), Errno> {
         self.policy = Policy::parse(arg).ok_or(Errno::EINVAL)?;
+        self.changed = true;
         Ok(())
     }
 
@@ -398,18 +577,13 @@ impl Tables {
         if q.flags & !(GRE_CHECKSUM | GRE_KEY | GRE_SEQUENCE) != 0 {
             return Err(Errno::EINVAL);
         }
-        let x = self.exits.get_mut(q.addr).ok_or(Errno::ENXIO)?;
-        x.ttl = q.ttl;
+        let x = self.exits.get(q.addr).ok_or(Errno::ENXIO)?;
         let has = |bit| q.flags & bit != 0;
-        // The other end drops a number that it has had (RFC 2890 2.2): a count goes on.
-        let old = x.gre.as_deref().copied().unwrap_or_default();
-        x.gre = (q.flags != 0).then(|| {
-            Box::new(GreOptions {
-                checksum: has(GRE_CHECKSUM),
-                key: has(GRE_KEY).then_some(q.key),
-                sequence: has(GRE_SEQUENCE).then_some(old.sequence.unwrap_or(0)),
-                received: old.received.filter(|_| has(GRE_SEQUENCE)),
-            })
+        x.set_ttl(q.ttl);
+        x.set_gre(GreOptions {
+            checksum: has(GRE_CHECKSUM),
+            key: has(GRE_KEY).then_some(q.key),
+            sequence: has(GRE_SEQUENCE),
         });
         Ok(())
     }
@@ -430,13 +604,13 @@ pub(crate) fn stats_reply(arg: &[u8], rows: Vec<(&'static str, u64)>) -> Result<
 }
 
 fn gre_flags(x: &TExit) -> (u32, u32) {
-    let Some(o) = x.gre.as_deref() else {
+    let Some(o) = x.gre() else {
         return (0, 0);
     };
     let bit = |has: bool, bit: u32| if has { bit } else { 0 };
     let flags = bit(o.checksum, GRE_CHECKSUM)
         | bit(o.key.is_some(), GRE_KEY)
-        | bit(o.sequence.is_some(), GRE_SEQUENCE);
+        | bit(o.sequence, GRE_SEQUENCE);
     (flags, o.key.unwrap_or(0))
 }
 

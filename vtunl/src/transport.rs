@@ -117,7 +117,7 @@ pub(crate) fn answer(q: &mut Queue<'_, Vtunl>, mp: Msg) {
         match (asked, number) {
             (Asked::TBind, T_BIND_ACK) => {
                 v.below = TS_IDLE;
-                if q.shared().debug >= 1 {
+                if q.ptr().reader.look().debug >= 1 {
                     let (p, a) = (q.ptr().protocol, addr(q.ptr().address));
                     q.strlog(
                         1,
@@ -153,10 +153,11 @@ fn error(tli: u32, unix: u32) -> Errno {
 /// M_CTL: IP's copy of an ICMP message about a datagram of ours.
 pub(crate) fn icmp(q: &mut Queue<'_, Vtunl>, mp: Msg) {
     let now = q.now();
-    let (v, t) = q.both();
-    let us = v.address;
-    let told = soft_state::heard(&mp, us, &mut t.exits, &mut t.stats, &mut t.limiter, now);
-    if t.debug >= 2 {
+    let (v, all) = q.both();
+    let view = v.reader.look();
+    let (exits, stats) = (&view.exits, &view.stats);
+    let told = soft_state::heard(&mp, v.address, exits, stats, &mut all.limiter, now);
+    if view.debug >= 2 {
         q.strlog(
             2,
             format_args!("ICMP about a datagram of ours, relayed: {}", told.is_some()),

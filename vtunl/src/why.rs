@@ -5,6 +5,8 @@
 //!
 //! Spec: RFC 2003, 2004, 2784, 4213, 6040 as named at each reason.
 
+use crate::counter::Counter;
+
 macro_rules! whys {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
         /// Why a datagram was dropped.
@@ -72,57 +74,63 @@ whys! {
 }
 
 /// The counters of all instances together.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Stats {
     /// Outer datagrams made.
-    pub encapsulated: u64,
+    pub encapsulated: Counter,
     /// Inner datagrams delivered upwards.
-    pub decapsulated: u64,
+    pub decapsulated: Counter,
     /// Fragments made of inner datagrams before they were encapsulated.
-    pub pieces: u64,
+    pub pieces: Counter,
     /// Inner datagrams that RFC 2004 cannot carry and that went as IPIP.
-    pub minimal_as_ipip: u64,
+    pub minimal_as_ipip: Counter,
     /// ICMP errors heard about our outer datagrams.
-    pub icmp_heard: u64,
+    pub icmp_heard: Counter,
     /// ICMP errors sent to inner sources.
-    pub icmp_relayed: u64,
+    pub icmp_relayed: Counter,
     /// ICMP errors not sent because of the rate limit.
-    pub icmp_limited: u64,
+    pub icmp_limited: Counter,
     /// RFC 6040 figure 4: combinations of ECN fields that should not be.
-    pub ecn_alarms: u64,
+    pub ecn_alarms: Counter,
     /// Bindings whose lifetime has ended.
-    pub expired: u64,
+    pub expired: Counter,
     /// Broadcasts and multicasts heard on links and tunnelled.
-    pub heard: u64,
+    pub heard: Counter,
+    /// Targets in the table.
+    pub targets: Counter,
+    /// Exits in the table.
+    pub exits: Counter,
+    /// Whose datagrams are decapsulated.
+    pub decapsulated_from: Counter,
     /// Datagrams dropped, by [`Why`].
-    pub drops: [u64; Why::ALL.len()],
+    pub drops: [Counter; Why::ALL.len()],
 }
 
 impl Stats {
     /// Counts a drop.
     #[inline]
-    pub fn drop(&mut self, why: Why) {
-        self.drops[why as usize] += 1;
+    pub fn count_drop(&self, why: Why) {
+        self.drops[why as usize].add(1);
     }
 
     /// Datagrams dropped for this reason.
     pub fn dropped(&self, why: Why) -> u64 {
-        self.drops[why as usize]
+        self.drops[why as usize].get()
     }
 
     /// Names and values, as VTUNL_STATS gives them.
     pub fn rows(&self) -> Vec<(&'static str, u64)> {
         let mut v = vec![
-            ("encapsulated", self.encapsulated),
-            ("decapsulated", self.decapsulated),
-            ("inner fragments made", self.pieces),
-            ("minimal as IPIP", self.minimal_as_ipip),
-            ("ICMP heard", self.icmp_heard),
-            ("ICMP relayed", self.icmp_relayed),
-            ("ICMP limited", self.icmp_limited),
-            ("ECN alarms", self.ecn_alarms),
-            ("expired", self.expired),
-            ("heard on links", self.heard),
+            ("encapsulated", self.encapsulated.get()),
+            ("decapsulated", self.decapsulated.get()),
+            ("inner fragments made", self.pieces.get()),
+            ("minimal as IPIP", self.minimal_as_ipip.get()),
+            ("ICMP heard", self.icmp_heard.get()),
+            ("ICMP relayed", self.icmp_relayed.get()),
+            ("ICMP limited", self.icmp_limited.get()),
+            ("ECN alarms", self.ecn_alarms.get()),
+            ("expired", self.expired.get()),
+            ("heard on links", self.heard.get()),
         ];
         v.extend(Why::ALL.iter().map(|w| (w.text(), self.dropped(*w))));
         v

@@ -1,13 +1,13 @@
 //! Decapsulation, rule by rule.
 
 use super::*;
-use crate::decap_table::DECAP_IF_DST;
+use crate::decap_table::{DECAP_IF_DST, DecapTable};
 use crate::encap::{Policy, encapsulate};
 use crate::encap_table::{ENCAP_G, ENCAP_M};
 use crate::header::Outer;
 use crate::prefix_map::Key;
 use crate::testing::*;
-use crate::texit_table::GreOptions;
+use crate::texit_table::{ExitTable, GreOptions};
 use proptest::prelude::*;
 
 struct World {
@@ -21,7 +21,7 @@ fn open() -> World {
     let mut exits = ExitTable::default();
     exits.hold(US).unwrap();
     let mut table = DecapTable::default();
-    table.all = true;
+    table.set_all(true);
     World {
         table,
         exits,
@@ -32,7 +32,8 @@ fn open() -> World {
 impl World {
     fn take(&mut self, mp: &mut Msg) -> Result<Inner, Why> {
         let outer = Ipv4::of(mp)?;
-        decapsulate(mp, &outer, &self.table, &mut self.exits, &mut self.stats)
+        let (table, exits) = (self.table.view(), self.exits.view());
+        decapsulate(mp, &outer, &table, &exits, &self.stats)
     }
     fn take_bytes(&mut self, b: &[u8]) -> Result<Vec<u8>, Why> {
         let mut mp = Msg::data(b);
@@ -42,10 +43,16 @@ impl World {
 
 /// What the near end makes of a datagram.
 fn tunnelled(o: Outer, flags: u16, gre: Option<GreOptions>) -> Vec<u8> {
+    tunnelled_at(o, flags, gre, 0)
+}
+
+/// The same with this sequence number.
+fn tunnelled_at(o: Outer, flags: u16, gre: Option<GreOptions>, sequence: u32) -> Vec<u8> {
     let mut x = ExitTable::default();
     x.hold(EXIT).unwrap();
-    let x = x.get_mut(EXIT).unwrap();
-    x.gre = gre.map(Box::new);
+    let x = x.get(EXIT).unwrap();
+    x.set_gre(gre.unwrap_or_default());
+    x.begin_sequence(sequence);
     let mut mp = datagram(o);
     let h = Ipv4::of(&mut mp).unwrap();
     encapsulate(
@@ -55,7 +62,7 @@ fn tunnelled(o: Outer, flags: u16, gre: Option<GreOptions>) -> Vec<u8> {
         flags,
         US,
         &Policy::default(),
-        &mut Stats::default(),
+        &Stats::default(),
     )
     .unwrap();
     mp.to_vec()
@@ -78,8 +85,7 @@ fn each_encapsulation_comes_back_as_it_went_whatever_the_blocks() {
     let gre = GreOptions {
         checksum: true,
         key: Some(5),
-        sequence: Some(0),
-        received: None,
+        sequence: true,
     };
     let ways = [
         (0, None),
@@ -123,7 +129,11 @@ fn figure_4_of_rfc_6040() {
                 }),
                 outer,
             ));
-            assert_eq!(w.stats.ecn_alarms, alarm[i][j], "alarm {inner} {outer}");
+            assert_eq!(
+                w.stats.ecn_alarms.get(),
+                alarm[i][j],
+                "alarm {inner} {outer}"
+            );
             match got {
                 Err(why) => assert_eq!((want, why), (D, Why::EcnMarked)),
                 Ok(v) => {
@@ -225,21 +235,21 @@ fn gre_headers_that_are_not_understood() {
 #[test]
 fn gre_keys_and_sequence_numbers() {
     // RFC 2890 2.1, 2.2
-    let with = |key, seq| {
+    let with = |key, sequence: Option<u32>| {
         let o = GreOptions {
             key,
-            sequence: seq,
+            sequence: sequence.is_some(),
             ..GreOptions::default()
         };
-        tunnelled(UDP, ENCAP_G, Some(o))
+        tunnelled_at(UDP, ENCAP_G, Some(o), sequence.unwrap_or(0))
     };
     let mut w = open();
     let o = GreOptions {
         key: Some(7),
-        sequence: Some(0),
+        sequence: true,
         ..GreOptions::default()
     };
-    w.exits.get_mut(US).unwrap().gre = Some(Box::new(o));
+    w.exits.get(US).unwrap().set_gre(o);
     assert_eq!(w.take_bytes(&with(None, None)), Err(Why::GreHeader));
     assert_eq!(w.take_bytes(&with(Some(8), Some(1))), Err(Why::GreHeader));
     for (seq, ok) in [

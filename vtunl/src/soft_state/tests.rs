@@ -4,7 +4,7 @@ use super::*;
 use crate::encap::{Policy, encapsulate};
 use crate::encap_table::{ENCAP_G, ENCAP_M};
 use crate::testing::*;
-use crate::texit_table::{EXIT_PMTU_LEARNED, STATE_AGE};
+use crate::texit_table::{EXIT_PMTU_LEARNED, ExitTable, STATE_AGE};
 use proptest::prelude::*;
 
 const T: Duration = Duration::from_secs(5000);
@@ -38,17 +38,8 @@ impl World {
     ) -> Option<Vec<u8>> {
         let mut mp = datagram(o);
         let h = Ipv4::of(&mut mp).unwrap();
-        let x = self.exits.get_mut(EXIT).unwrap();
-        encapsulate(
-            &mut mp,
-            &h,
-            x,
-            flags,
-            US,
-            &Policy::default(),
-            &mut self.stats,
-        )
-        .unwrap();
+        let x = self.exits.get(EXIT).unwrap();
+        encapsulate(&mut mp, &h, x, flags, US, &Policy::default(), &self.stats).unwrap();
         let quote = mp.to_vec();
         let router = Ipv4 {
             src: US,
@@ -66,15 +57,15 @@ impl World {
         heard(
             &e,
             US,
-            &mut self.exits,
-            &mut self.stats,
+            &self.exits.view(),
+            &self.stats,
             &mut self.limiter,
             T,
         )
         .map(|m| m.to_vec())
     }
     fn state(&self) -> u16 {
-        self.exits.get(EXIT).unwrap().state
+        self.exits.get(EXIT).unwrap().path().state
     }
 }
 
@@ -136,10 +127,10 @@ fn the_state_bits_of_each_error() {
         let mut w = world();
         w.about(DF, 0, ty, code, 0x05000000, 28);
         assert_eq!(w.state() & !EXIT_PMTU_LEARNED, bits, "{ty}/{code}");
-        assert_eq!(w.stats.icmp_heard, 1);
-        let x = w.exits.get_mut(EXIT).unwrap();
+        assert_eq!(w.stats.icmp_heard.get(), 1);
+        let x = w.exits.get(EXIT).unwrap();
         x.age(T + STATE_AGE); // RFC 2003 section 5: soft
-        assert_eq!(x.state & !EXIT_PMTU_LEARNED, 0);
+        assert_eq!(x.path().state & !EXIT_PMTU_LEARNED, 0);
     }
 }
 
@@ -176,17 +167,17 @@ fn fragmentation_needed_lowers_the_tunnel_mtu_and_tells_the_source() {
             1300 - over
         );
         let x = w.exits.get(EXIT).unwrap();
-        assert_eq!((x.pmtu, x.state), (1300, EXIT_PMTU_LEARNED));
+        assert_eq!((x.pmtu(), x.path().state), (1300, EXIT_PMTU_LEARNED));
         // An old router tells no MTU: the next plateau below.
         let mut w = world();
         w.about(o, flags, 3, 4, 0, 28);
-        assert_eq!(w.exits.get(EXIT).unwrap().pmtu, 1006);
+        assert_eq!(w.exits.get(EXIT).unwrap().pmtu(), 1006);
         // Whose DF is clear is not told.
         assert_eq!(
             w.about(Outer { len: 900, ..UDP }, flags, 3, 4, 800, 548),
             None
         );
-        assert_eq!(w.exits.get(EXIT).unwrap().pmtu, 800);
+        assert_eq!(w.exits.get(EXIT).unwrap().pmtu(), 800);
     }
 }
 
@@ -210,9 +201,9 @@ fn errors_about_what_we_did_not_send_are_ignored() {
     };
     for o in [strange, unknown] {
         let e = icmp_error(9 << 24, &h, &bytes(o), 3, 1, 0, 1);
-        assert!(heard(&e, US, &mut w.exits, &mut w.stats, &mut w.limiter, T).is_none());
+        assert!(heard(&e, US, &w.exits.view(), &w.stats, &mut w.limiter, T).is_none());
     }
-    assert_eq!((w.state(), w.stats.icmp_heard), (0, 0));
+    assert_eq!((w.state(), w.stats.icmp_heard.get()), (0, 0));
 }
 
 #[test]
@@ -254,7 +245,7 @@ fn a_hundred_errors_a_second() {
     let sent = (0..500)
         .filter(|_| w.about(DF, 0, 3, 1, 0, 548).is_some())
         .count();
-    assert_eq!((sent, w.stats.icmp_limited), (100, 400));
+    assert_eq!((sent, w.stats.icmp_limited.get()), (100, 400));
     assert!(w.limiter.allow(T + Duration::from_millis(10)));
     assert!(!w.limiter.allow(T + Duration::from_millis(10)));
     assert!(w.limiter.allow(T + Duration::from_secs(3600)));
@@ -294,7 +285,7 @@ proptest! {
             b[40..44].copy_from_slice(&US.to_be_bytes());
             b[44..48].copy_from_slice(&EXIT.to_be_bytes());
         }
-        if let Some(m) = heard(&Msg::data(&b), US, &mut w.exits, &mut w.stats, &mut w.limiter, T) {
+        if let Some(m) = heard(&Msg::data(&b), US, &w.exits.view(), &w.stats, &mut w.limiter, T) {
             prop_assert!(m.msgsize() <= 576);
         }
     }
@@ -322,7 +313,7 @@ fn errors_about_ipv6_inside_are_told_as_icmpv6() {
         b.resize(usize::from(len), 0);
         b[8..10].copy_from_slice(&[0x20, 1]);
         let mut mp = Msg::data(&b);
-        let x = w.exits.get_mut(EXIT).unwrap();
+        let x = w.exits.get(EXIT).unwrap();
         crate::encap::encapsulate_v6(&mut mp, x, flags, US, &Policy::default()).unwrap();
         let router = Ipv4 {
             src: US,
@@ -330,7 +321,7 @@ fn errors_about_ipv6_inside_are_told_as_icmpv6() {
         };
         let quote = mp.to_vec();
         let e = icmp_error(0x0909_0909, &router, &quote, ty, code, mtu, 1);
-        let got = heard(&e, US, &mut w.exits, &mut w.stats, &mut w.limiter, T).map(|m| m.to_vec());
+        let got = heard(&e, US, &w.exits.view(), &w.stats, &mut w.limiter, T).map(|m| m.to_vec());
         let seen = got.map(|g| {
             let mtu = u32::from_be_bytes([g[44], g[45], g[46], g[47]]);
             (g[40], g[41], mtu)

@@ -364,11 +364,9 @@ impl Domain {
     pub(crate) fn refresh_slow(&mut self, idx: u32) {
         let s = self.slot_mut(idx);
         let odd = s.outer != NONE
+            || s.ndeferred > 0
             || s.flag & (flag::QTRACE | flag::QWAIT | flag::QOPENING | flag::QPUTSHARED) != 0;
-        let slow = s.inner != NONE
-            || s.outer != NONE
-            || s.nsync > 0
-            || s.flag & (flag::QTRACE | flag::QWAIT | flag::QOPENING) != 0;
+        let slow = odd || s.inner != NONE;
         s.flag &= !(flag::QSLOW | flag::QGUARD);
         if slow {
             s.flag |= flag::QSLOW;

@@ -13,7 +13,7 @@
 use crate::domain::Domain;
 use crate::queue::{NONE, QB_BACK, QB_FULL, QB_WANTW, flag};
 
-/// Messages waiting on a syncq from which a queue counts as full (the reference's 7.2).
+/// Messages waiting to be put from which a queue counts as full (the reference's 7.2).
 const SYNCQ_FULL: u32 = 10_000;
 
 impl Domain {
@@ -34,13 +34,19 @@ impl Domain {
     #[inline]
     pub(crate) fn canput(&mut self, idx: u32) -> bool {
         let end = self.flow_end(idx);
-        let s = self.slot_mut(end);
-        if s.flag & flag::QFULL != 0 || s.nsync >= SYNCQ_FULL {
-            s.flag |= flag::QWANTW;
-            self.trace_full(end);
-            return false;
+        let s = self.slot(end);
+        let full = s.flag & flag::QFULL != 0 || s.nsync + s.ndeferred >= SYNCQ_FULL;
+        if full {
+            self.want_room(end);
         }
-        true
+        !full
+    }
+
+    /// Who asked is told once there is room.
+    #[cold]
+    fn want_room(&mut self, end: u32) {
+        self.slot_mut(end).flag |= flag::QWANTW;
+        self.trace_full(end);
     }
 
     /// canputnext(9F).

@@ -56,8 +56,8 @@ impl Domain {
                 if !s.perim.is_free() {
                     say("its perimeter is not at rest".to_owned());
                 }
-                if s.nsync != 0 && self.deferred.is_empty() {
-                    say(format!("{} messages wait on a syncq for ever", s.nsync));
+                if s.nsync + s.ndeferred != 0 && self.deferred.is_empty() {
+                    say("messages wait for ever to be put".to_owned());
                 }
                 if s.flag & flag::QENAB != 0 && !self.runq.contains(&idx) {
                     say("enabled, and not in the run queue".to_owned());

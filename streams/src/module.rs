@@ -243,14 +243,23 @@ pub(crate) struct MuxOps {
     pub wsrv: Option<SrvFn>,
 }
 
+/// Runs a put procedure, unless so many are running that it had better wait.
+#[inline(always)]
+fn put<M: Module>(dom: &mut Domain, idx: u32, mp: Msg, procedure: Put<M>) {
+    if dom.stack_is_deep() {
+        return dom.defer(idx, mp);
+    }
+    procedure(&mut Queue::new(dom, idx), mp);
+}
+
 struct Table<M>(PhantomData<M>);
 
 impl<M: Module> Table<M> {
     const OPS: Ops = Ops {
         info: M::INFO,
         perimeter: M::PERIMETER,
-        rput: |dom, idx, mp| (M::READ.put)(&mut Queue::new(dom, idx), mp),
-        wput: |dom, idx, mp| (M::WRITE.put)(&mut Queue::new(dom, idx), mp),
+        rput: |dom, idx, mp| put(dom, idx, mp, M::READ.put),
+        wput: |dom, idx, mp| put(dom, idx, mp, M::WRITE.put),
         rsrv: match M::READ.srv {
             Some(_) => Some(|dom, idx| {
                 if let Some(f) = M::READ.srv {
@@ -272,12 +281,12 @@ impl<M: Module> Table<M> {
             Some((ref r, ref w)) => Some(MuxOps {
                 rput: |dom, idx, mp| {
                     if let Some((r, _)) = M::MUX {
-                        (r.put)(&mut Queue::new(dom, idx), mp)
+                        put(dom, idx, mp, r.put)
                     }
                 },
                 wput: |dom, idx, mp| {
                     if let Some((_, w)) = M::MUX {
-                        (w.put)(&mut Queue::new(dom, idx), mp)
+                        put(dom, idx, mp, w.put)
                     }
                 },
                 rsrv: match r.srv {

@@ -12,7 +12,7 @@
 
 use crate::domain::Domain;
 use crate::message::Msg;
-use crate::queue::{NONE, PutFn, flag};
+use crate::queue::{NONE, flag};
 
 impl Domain {
     /// putnext(9F).
@@ -25,31 +25,29 @@ impl Domain {
         self.put(next, mp);
     }
 
-    /// put(9F): calls the queue's own put procedure, inside its perimeter.
+    /// put(9F): calls the queue's own put procedure, inside its perimeter. The last call in
+    /// it: the hop needs no frame of its own.
     #[inline]
     pub(crate) fn put(&mut self, idx: u32, mp: Msg) {
         let s = self.slot(idx);
-        if self.stack_is_deep() {
-            self.put_slow(idx, mp);
-        } else if s.flag & flag::QSLOW == 0 {
+        if s.flag & flag::QSLOW == 0 {
             let putp = s.putp;
             putp(self, idx, mp);
-        } else if s.flag & flag::QGUARD != 0 {
-            let (putp, inner) = (s.putp, s.inner);
-            self.put_guarded(idx, mp, putp, inner);
         } else {
-            self.put_slow(idx, mp);
+            self.put_odd(idx, mp);
         }
     }
 
-    /// The put of a queue with an exclusive inner perimeter and nothing else that is special.
-    #[inline]
-    fn put_guarded(&mut self, idx: u32, mp: Msg, putp: PutFn, inner: u32) {
-        let p = &mut self.slot_mut(inner).perim;
-        if !p.is_free() {
+    /// The put of a queue with something special. With an exclusive inner perimeter and
+    /// nothing else it is still short.
+    #[inline(never)]
+    fn put_odd(&mut self, idx: u32, mp: Msg) {
+        let s = self.slot(idx);
+        let (guarded, putp, inner) = (s.has(flag::QGUARD), s.putp, s.inner);
+        if !guarded || !self.slot(inner).perim.is_free() {
             return self.put_slow(idx, mp);
         }
-        p.take();
+        self.slot_mut(inner).perim.take();
         putp(self, idx, mp);
         let p = &mut self.slot_mut(inner).perim;
         p.give_back();
@@ -65,8 +63,8 @@ impl Domain {
             self.trace_put(idx, &mut mp);
         }
         let s = self.slot(idx);
-        let behind = s.nsync > 0 && s.inner == NONE && s.outer == NONE;
-        if self.stack_is_deep() || behind || s.has(flag::QOPENING) {
+        let behind = s.ndeferred > 0; // others are: it stays behind them
+        if behind || self.stack_is_deep() || s.has(flag::QOPENING) {
             return self.defer(idx, mp);
         }
         let shared = s.has(flag::QPUTSHARED);

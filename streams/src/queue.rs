@@ -121,6 +121,8 @@ pub(crate) struct Slot {
 
     /// Messages for this queue that wait on a syncq.
     pub nsync: u32,
+    /// Messages for this queue that were deferred.
+    pub ndeferred: u32,
     /// The stream that the queue is part of.
     pub stream: u32,
 }
@@ -151,6 +153,7 @@ impl Slot {
             bands: Vec::new(),
             perim: Waiting::default(),
             nsync: 0,
+            ndeferred: 0,
             stream: 0,
         }
     }

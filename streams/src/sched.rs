@@ -45,13 +45,13 @@ impl Domain {
         }
     }
 
-    /// Leaves a hop for later: the stack is deep.
+    /// Leaves a hop for later: the stack is deep. What comes for the queue meanwhile stays
+    /// behind it.
+    #[cold]
     pub(crate) fn defer(&mut self, idx: u32, mp: Msg) {
-        let q = self.qref(idx);
-        let s = self.slot_mut(idx);
-        s.nsync += 1;
-        s.flag |= flag::QSLOW;
-        self.deferred.push_back((q, mp));
+        self.slot_mut(idx).ndeferred += 1;
+        self.refresh_slow(idx);
+        self.deferred.push_back((self.qref(idx), mp));
     }
 
     /// Runs everything that is ready.
@@ -67,11 +67,8 @@ impl Domain {
         if let Some((q, mp)) = self.deferred.pop_front() {
             match self.resolve(q) {
                 Some(idx) => {
-                    let s = self.slot_mut(idx);
-                    s.nsync -= 1;
-                    if s.nsync == 0 {
-                        self.refresh_slow(idx);
-                    }
+                    self.slot_mut(idx).ndeferred -= 1;
+                    self.refresh_slow(idx);
                     if let Some(mp) = self.enter_or_wait(idx, false, mp) {
                         self.call_put(idx, mp);
                         self.leave(idx, false);

@@ -36,9 +36,15 @@ const PAGE: u32 = 8;
 /// Bytes of stack that nested put procedures may use before messages are deferred.
 const STACK: usize = 256 * 1024;
 
+/// What is private to an instance, or shared by all: whose it is says a checked cast.
+pub(crate) type State = Box<dyn Any + Send>;
+
 /// The plain data of a domain. Whoever holds `&mut Domain` is alone in it.
 pub struct Domain {
     pages: Vec<Option<Box<[Slot; PAGE as usize]>>>,
+    /// What the instances of a module share, by the number of the pair that the module has
+    /// for itself; beside the pages, so that both can be had at once.
+    shared: Vec<Option<State>>,
     /// Free pairs, by their even number.
     free: Vec<u32>,
     /// The address below which the stack counts as deep.
@@ -178,6 +184,7 @@ impl Domain {
     fn new(env: Arc<Env>, cell: Weak<DomainCell>) -> Domain {
         Domain {
             pages: Vec::new(),
+            shared: Vec::new(),
             free: Vec::new(),
             stack_limit: 0,
             deferred: VecDeque::new(),
@@ -216,6 +223,11 @@ impl Domain {
                 self.pages[i] = Some(p);
             }
         }
+        for (i, state) in other.shared.iter_mut().enumerate() {
+            if let Some(state) = state.take() {
+                self.share(2 * i as u32, state);
+            }
+        }
         self.free.append(&mut other.free);
         self.deferred.append(&mut other.deferred);
         self.runq.append(&mut other.runq);
@@ -252,23 +264,6 @@ impl Domain {
             Some(Some(p)) => &mut p[(idx % PAGE) as usize],
             _ => no_slot(idx),
         }
-    }
-
-    /// Two different slots at once.
-    #[inline]
-    pub(crate) fn two_slots(&mut self, a: u32, b: u32) -> (&mut Slot, &mut Slot) {
-        let (pa, pb) = ((a / PAGE) as usize, (b / PAGE) as usize);
-        let (ia, ib) = ((a % PAGE) as usize, (b % PAGE) as usize);
-        if pa == pb {
-            if let Some(Some(p)) = self.pages.get_mut(pa)
-                && let Ok([x, y]) = p.get_disjoint_mut([ia, ib])
-            {
-                return (x, y);
-            }
-        } else if let Ok([Some(x), Some(y)]) = self.pages.get_disjoint_mut([pa, pb]) {
-            return (&mut x[ia], &mut y[ib]);
-        }
-        no_slot(b)
     }
 
     /// Is this the queue that `generation` meant, here and in use?
@@ -423,7 +418,39 @@ impl Domain {
     /// The typed private data of a pair.
     #[inline]
     pub(crate) fn ptr<T: Any>(&mut self, idx: u32) -> Option<&mut T> {
-        self.slot_mut(idx & !1).ptr.as_mut()?.downcast_mut::<T>()
+        self.slot_mut(idx & !1).ptr.as_mut()?.downcast_mut()
+    }
+
+    /// What the instances of a queue's module share.
+    #[inline]
+    pub(crate) fn shared<T: Any>(&mut self, idx: u32) -> Option<&mut T> {
+        let at = self.slot(idx).modslot;
+        self.shared_at(at)?.downcast_mut()
+    }
+
+    /// Both at once.
+    #[inline]
+    pub(crate) fn both<T: Any, S: Any>(&mut self, idx: u32) -> Option<(&mut T, &mut S)> {
+        let page = self.pages.get_mut((idx / PAGE) as usize)?.as_mut()?;
+        let at = page[(idx % PAGE) as usize].modslot;
+        let pair = &mut page[((idx & !1) % PAGE) as usize];
+        let shared = self.shared.get_mut((at / 2) as usize)?.as_mut()?;
+        Some((pair.ptr.as_mut()?.downcast_mut()?, shared.downcast_mut()?))
+    }
+
+    /// What the module shares whose own pair this is.
+    #[inline]
+    pub(crate) fn shared_at(&mut self, modslot: u32) -> Option<&mut State> {
+        self.shared.get_mut((modslot / 2) as usize)?.as_mut()
+    }
+
+    /// Keeps what a module shares.
+    pub(crate) fn share(&mut self, modslot: u32, state: State) {
+        let at = (modslot / 2) as usize;
+        if self.shared.len() <= at {
+            self.shared.resize_with(at + 1, || None);
+        }
+        self.shared[at] = Some(state);
     }
 
     /// The pair of the stream head above (or below) a queue.

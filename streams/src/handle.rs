@@ -262,14 +262,7 @@ impl<'a, M: Module> Queue<'a, M> {
     /// What all instances share.
     #[inline]
     pub fn shared(&mut self) -> &mut M::Shared {
-        let at = self.dom.slot(self.idx).modslot;
-        match self
-            .dom
-            .slot_mut(at)
-            .ptr
-            .as_mut()
-            .and_then(|p| p.downcast_mut())
-        {
+        match self.dom.shared(self.idx) {
             Some(s) => s,
             None => no_instance(M::INFO.name),
         }
@@ -277,13 +270,9 @@ impl<'a, M: Module> Queue<'a, M> {
     /// The instance and what all share, at once.
     #[inline]
     pub fn both(&mut self) -> (&mut M, &mut M::Shared) {
-        let at = self.dom.slot(self.idx).modslot;
-        let (a, b) = self.dom.two_slots(self.idx & !1, at);
-        let m = a.ptr.as_mut().and_then(|p| p.downcast_mut());
-        let s = b.ptr.as_mut().and_then(|p| p.downcast_mut());
-        match (m, s) {
-            (Some(m), Some(s)) => (m, s),
-            _ => no_instance(M::INFO.name),
+        match self.dom.both(self.idx) {
+            Some(both) => both,
+            None => no_instance(M::INFO.name),
         }
     }
 

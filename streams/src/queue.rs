@@ -99,7 +99,8 @@ pub(crate) struct Slot {
     /// The slot that holds the outer perimeter; NONE for none.
     pub outer: u32,
     pub generation: u32,
-    /// The slot that holds what all instances of the module share.
+    /// The pair that stands for all instances of the module: their perimeter, and what they
+    /// share.
     pub modslot: u32,
     /// Who is inside the perimeter that this slot holds, and who waits for it.
     pub perim: Waiting,

@@ -58,7 +58,7 @@ impl Home {
 }
 
 impl Entry {
-    /// The slot that holds what the instances share; NONE if nothing.
+    /// The pair that stands for what the instances share; NONE if nothing.
     pub fn modslot(&self) -> u32 {
         self.home.modslot.load(Ordering::Acquire)
     }
@@ -70,8 +70,8 @@ impl Entry {
         let Some(cell) = cell.filter(|_| at != NONE) else {
             return Vec::new();
         };
-        cell.with(|dom| match dom.slot_mut(at).ptr.as_deref_mut() {
-            Some(shared) => (self.ops.kstats)(shared, self.home.name),
+        cell.with(|dom| match dom.shared_at(at) {
+            Some(shared) => (self.ops.kstats)(&mut **shared, self.home.name),
             None => Vec::new(),
         })
     }
@@ -90,7 +90,7 @@ impl Entry {
         let start = self.home.start.lock().take();
         cell.with(|dom| {
             let even = dom.alloc_pair(0);
-            dom.slot_mut(even).ptr = Some(start.unwrap_or_else(self.ops.shared));
+            dom.share(even, start.unwrap_or_else(self.ops.shared));
             dom.slot_mut(even).name = self.name;
             self.home.modslot.store(even, Ordering::Release);
         });

@@ -38,22 +38,37 @@ impl Pool {
 
     /// Takes a message back, block by block.
     #[inline]
-    pub fn free(&mut self, mp: Msg) {
+    pub fn free(&mut self, mut mp: Msg) {
+        let rest = mp.take_cont();
+        self.free_block(mp);
+        if let Some(rest) = rest {
+            self.free_rest(rest);
+        }
+    }
+
+    /// What hangs behind the first block.
+    #[cold]
+    fn free_rest(&mut self, mp: Msg) {
         let mut next = Some(mp);
         while let Some(mut mp) = next {
             next = mp.take_cont();
-            let Block { data, ctl, .. } = &mut *mp.0;
-            *ctl = None;
-            if let Buf::Own(d) = data
-                && let Some(i) = CLASSES.iter().position(|c| *c == d.len())
-                && self.free[i].len() < KEEP
-            {
-                mp.0.ty = MsgType::Data;
-                mp.0.band = 0;
-                mp.0.flag = 0;
-                mp.0.tag = 0;
-                self.free[i].push(mp);
-            }
+            self.free_block(mp);
+        }
+    }
+
+    #[inline]
+    fn free_block(&mut self, mut mp: Msg) {
+        let Block { data, ctl, .. } = &mut *mp.0;
+        *ctl = None;
+        if let Buf::Own(d) = data
+            && let Some(i) = CLASSES.iter().position(|c| *c == d.len())
+            && self.free[i].len() < KEEP
+        {
+            mp.0.ty = MsgType::Data;
+            mp.0.band = 0;
+            mp.0.flag = 0;
+            mp.0.tag = 0;
+            self.free[i].push(mp);
         }
     }
 

@@ -394,13 +394,7 @@ impl<M: Module> Bench<M> {
             return None;
         }
         let pair = self.pair;
-        self.stream.with(|dom| {
-            let at = dom.slot(pair).modslot;
-            if at == crate::queue::NONE {
-                return None; // nothing is shared: there is no such slot
-            }
-            dom.ptr::<M::Shared>(at).map(f)
-        })
+        self.stream.with(|dom| dom.shared(pair).map(f))
     }
     /// One of the module's queues.
     pub fn queue(&mut self, side: Side) -> QueueView {

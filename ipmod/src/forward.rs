@@ -10,7 +10,7 @@ use streams::message::MSGFORWARDED;
 use streams::prelude::*;
 
 use crate::icmp_out::{self, code, ty};
-use crate::ire::{IreId, IreKind, RTF_BLACKHOLE, RTF_REJECT};
+use crate::ire::{Ire, IreId, IreKind, RTF_BLACKHOLE, RTF_REJECT};
 use crate::module::OnStack;
 use crate::output::Way;
 use crate::stack::Stack;
@@ -39,14 +39,14 @@ pub(crate) struct Care {
 }
 
 impl Stack {
-    /// Decides about a datagram that came in on `ill`, for which there is the route `id`; of
-    /// one that can go, the header is edited.
-    #[inline]
+    /// Decides about a datagram that came in on `ill`, for which there is this route; of one
+    /// that can go, the header is edited.
+    #[inline(always)]
     pub(crate) fn onward(
         &mut self,
         ill: u32,
         h: &Header,
-        id: IreId,
+        ire: Ire,
         mp: &mut Msg,
         group: bool,
     ) -> Onward {
@@ -58,12 +58,11 @@ impl Stack {
             self.mib.forw_prohibits += 1;
             return Onward::No("link-level broadcast of a unicast datagram");
         }
-        let ire = self.ires.get(id);
-        let (out, gateway, mtu, flags) = (ire.ill, ire.gateway, ire.mtu, ire.flags);
-        if flags & RTF_REJECT != 0 {
+        let (out, gateway, mtu) = (ire.ill, ire.gateway, ire.mtu);
+        if ire.flags & RTF_REJECT != 0 {
             return Onward::Refused(ty::UNREACHABLE, code::HOST, "reject route");
         }
-        if flags & RTF_BLACKHOLE != 0 {
+        if ire.flags & RTF_BLACKHOLE != 0 {
             return Onward::No("reject route");
         }
         // RFC 2003 3.2: what claims to come from us is not tunnelled; of all our addresses
@@ -102,12 +101,14 @@ pub fn forward<M: OnStack>(
     mut mp: Msg,
     group: bool,
 ) {
-    let on = q.shared().onward(ill, h, id, &mut mp, group);
+    let s = q.shared();
+    let ire = *s.ires.get(id);
+    let on = s.onward(ill, h, ire, &mut mp, group);
     follow(q, ill, h, on, mp);
 }
 
 /// Does with a datagram what was decided.
-#[inline]
+#[inline(always)]
 pub(crate) fn follow<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, h: &Header, on: Onward, mp: Msg) {
     match on {
         Onward::Go(way, out, next) => output::go(q, way, out, next, mp),

@@ -50,9 +50,8 @@ pub fn ip_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mut mp: Msg, group: 
     let Some(id) = s.route(h.dst) else {
         return forward::no_route(q, ill, &h, mp, group);
     };
-    let ire = s.ires.get(id);
-    let (kind, on) = (ire.kind, ire.ill);
-    match kind {
+    let ire = *s.ires.get(id);
+    match ire.kind {
         IreKind::Local if s.params.strict_dst && ire.ill != ill && ill != 0 => {
             s.mib.forw_prohibits += 1; // RFC 1122 3.3.4.2: the strong model
             q.discard(mp, "an address of another interface");
@@ -71,7 +70,7 @@ pub fn ip_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mut mp: Msg, group: 
         }
         IreKind::Broadcast => {
             let limited = matches!(h.dst, 0 | u32::MAX);
-            if limited || on == ill {
+            if limited || ire.ill == ill {
                 deliver::deliver(q, ill, &h, mp, true);
             } else if s.params.directed_broadcasts {
                 let copy = mp.copymsg();
@@ -84,7 +83,7 @@ pub fn ip_input<M: OnStack>(q: &mut Queue<'_, M>, ill: u32, mut mp: Msg, group: 
             }
         }
         _ => {
-            let on = s.onward(ill, &h, id, &mut mp, group);
+            let on = s.onward(ill, &h, ire, &mut mp, group);
             forward::follow(q, ill, &h, on, mp);
         }
     }

@@ -143,7 +143,7 @@ pub(crate) enum Way {
 impl Stack {
     /// How a datagram leaves by an interface for a neighbour; the header that it needs is put
     /// in front.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn way(&mut self, out: u32, next: u32, mp: &mut Msg) -> Way {
         let Some(ill) = self.ills.get(out as usize).and_then(Option::as_ref) else {
             return Way::No("the interface is gone");
@@ -182,7 +182,7 @@ pub fn send<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32, mut mp: Msg) 
 }
 
 /// Sends a datagram the way that was found for it.
-#[inline]
+#[inline(always)]
 pub(crate) fn go<M: OnStack>(q: &mut Queue<'_, M>, way: Way, out: u32, next: u32, mp: Msg) {
     match way {
         Way::Down(wq) => down(q, wq, mp),
@@ -193,10 +193,7 @@ pub(crate) fn go<M: OnStack>(q: &mut Queue<'_, M>, way: Way, out: u32, next: u32
         Way::Inside => input::ip_input(q, 0, mp, false),
         Way::Resolve => resolve::resolve(q, out, next, mp),
         Way::Unitdata => unresolved(q, out, mp),
-        Way::No(why) => {
-            q.shared().mib.out_discards += 1;
-            q.discard(mp, why);
-        }
+        Way::No(why) => discarded(q, mp, why),
     }
 }
 
@@ -207,10 +204,17 @@ fn down<M: OnStack>(q: &mut Queue<'_, M>, wq: QRef, mp: Msg) {
         return q.discard(mp, "the interface is gone");
     };
     if w.canputnext() {
-        return w.putnext(mp);
+        w.putnext(mp);
+    } else {
+        discarded(q, mp, "the link is blocked");
     }
+}
+
+/// There is no way out for it.
+#[cold]
+fn discarded<M: OnStack>(q: &mut Queue<'_, M>, mp: Msg, why: &'static str) {
     q.shared().mib.out_discards += 1;
-    q.discard(mp, "the link is blocked");
+    q.discard(mp, why);
 }
 
 /// As DL_UNITDATA_REQ, to a link whose addresses say nothing and that has no fast path.

@@ -162,12 +162,18 @@ fn close_ill(q: &mut Queue<'_, Ip>, at: u32) -> Wait {
 }
 
 /// Read side: from the data link, or (a driver) never.
-fn rput(q: &mut Queue<'_, Ip>, mut mp: Msg) {
-    let Ip::Module { ill } = *q.ptr() else {
-        return q.putnext(mp);
-    };
+fn rput(q: &mut Queue<'_, Ip>, mp: Msg) {
+    match *q.ptr() {
+        Ip::Module { ill } if mp.ty() == MsgType::Data => input::ip_input(q, ill, mp, false),
+        Ip::Module { ill } => from_provider(q, ill, mp),
+        Ip::Driver => q.putnext(mp),
+    }
+}
+
+/// What a provider sends beside bare datagrams.
+#[inline(never)]
+fn from_provider(q: &mut Queue<'_, Ip>, ill: u32, mut mp: Msg) {
     match mp.ty() {
-        MsgType::Data => input::ip_input(q, ill, mp, false),
         MsgType::Proto | MsgType::PcProto => {
             let word = mp.rd().first_chunk::<4>().map(|w| u32::from_ne_bytes(*w));
             if word == Some(DL_UNITDATA_IND) {

@@ -370,10 +370,16 @@ fn put_up(q: &mut Queue<'_, Dlpi>, at: usize, to: QRef, mp: Msg) {
         return q.discard(mp, "the stream is gone");
     };
     if up.canputnext() {
-        return up.putnext(mp);
+        up.putnext(mp);
+    } else {
+        blocked(&mut up, at, mp);
     }
+}
+
+#[cold]
+fn blocked(up: &mut Queue<'_, Dlpi>, at: usize, mp: Msg) {
     up.discard(mp, "the receiver is blocked");
-    if let Some(p) = q.shared().port(at) {
+    if let Some(p) = up.shared().port(at) {
         p.stats.nocanput += 1;
     }
 }

@@ -150,8 +150,17 @@ impl Module for Dlpi {
 
 /// The write side's put procedure.
 fn wput(q: &mut Queue<'_, Dlpi>, mp: Msg) {
+    if mp.ty() == MsgType::Data {
+        output::bare(q, mp);
+    } else {
+        control(q, mp);
+    }
+}
+
+/// The same of what is no bare frame.
+#[inline(never)]
+fn control(q: &mut Queue<'_, Dlpi>, mp: Msg) {
     match mp.ty() {
-        MsgType::Data => output::bare(q, mp),
         MsgType::Proto | MsgType::PcProto => match Prim::number_of(mp.rd()) {
             Some(DL_UNITDATA_REQ) => output::unitdata(q, mp),
             Some(number @ (DL_XID_REQ | DL_XID_RES | DL_TEST_REQ | DL_TEST_RES)) => {

@@ -37,10 +37,18 @@ struct Member {
     /// Its read queue.
     q: QRef,
     bell: Doorbell,
-    news: Sender<Notice>,
+    news: Sender<News>,
     passed: Passed,
     /// It wants to be told, by VTUNL_NOTIFY.
     marked: bool,
+}
+
+/// What instances are told.
+enum News {
+    /// Bindings have ended.
+    Ended(Notice),
+    /// Who had the timer of the event list has gone.
+    Timer,
 }
 
 /// What instances send.
@@ -83,16 +91,18 @@ impl Default for Control {
 pub(crate) struct Desk {
     control: Arc<Control>,
     bell: Doorbell,
-    news: Receiver<Notice>,
+    news: Receiver<News>,
     /// A command that is to be tried again.
     put_off: Option<Msg>,
+    /// There is more to be ended.
+    overdue: bool,
 }
 
 /// What is left to do when the lock is free again.
 struct Rest {
     notices: Vec<Notice>,
     /// Who is told of them.
-    told: Vec<(QRef, Sender<Notice>, Doorbell)>,
+    told: Vec<(QRef, Sender<News>, Doorbell)>,
     debug: u8,
     overdue: bool,
     /// The timer is to be set so far ahead.
@@ -160,6 +170,7 @@ impl State {
         if self.timer.take_if(|(who, _)| *who == q).is_some()
             && let Some(heir) = self.members.first()
         {
+            let _ = heir.news.send(News::Timer); // it may be about to go, too
             heir.bell.ring();
         }
     }
@@ -167,7 +178,6 @@ impl State {
     /// Ends what has ended: at most so much at once that others need not wait long.
     fn expire(&mut self, me: QRef, now: Duration) -> Vec<Notice> {
         self.timer.take_if(|(who, due)| *who == me && *due <= now);
-        self.tables.reclaim();
         self.tables.expire(now).into_iter().collect()
     }
 
@@ -236,6 +246,7 @@ pub(crate) fn come(q: &mut Queue<'_, Vtunl>) -> (Desk, Reader) {
         bell,
         news,
         put_off: None,
+        overdue: false,
     };
     (desk, reader)
 }
@@ -270,7 +281,7 @@ fn at_desk<R>(
         q.rd().qtimeout(ahead, LIFETIME);
     }
     if rest.overdue {
-        q.ptr().desk.bell.ring_after_others();
+        again(q);
     }
     Some(r)
 }
@@ -289,7 +300,7 @@ fn announce(q: &mut Queue<'_, Vtunl>, rest: &Rest) {
                 Some(mut to) => to.rd().putnext(notice.emit()),
                 // In another domain, or gone.
                 None => {
-                    let _ = news.send(notice.clone());
+                    let _ = news.send(News::Ended(notice.clone()));
                     bell.ring();
                 }
             }
@@ -329,23 +340,35 @@ pub(crate) fn put_off(q: &mut Queue<'_, Vtunl>, mp: Msg) {
     desk.bell.ring_after_others();
 }
 
-/// The command that was put off.
-pub(crate) fn take_put_off(q: &mut Queue<'_, Vtunl>) -> Option<Msg> {
-    q.ptr().desk.put_off.take()
-}
-
 /// Ends what has ended, and sees to it that what is left is ended at its time.
 pub(crate) fn expire(q: &mut Queue<'_, Vtunl>) {
     if at_desk(q, |_, _, _, _| ()).is_none() {
-        q.ptr().desk.bell.ring_after_others();
+        again(q);
     }
 }
 
-/// Passes on what others have ended.
-pub(crate) fn tell_news(q: &mut Queue<'_, Vtunl>) {
-    while let Ok(notice) = q.ptr().desk.news.try_recv() {
-        q.rd().putnext(notice.emit());
+/// Ends the rest when others have had their turn.
+fn again(q: &mut Queue<'_, Vtunl>) {
+    let desk = &mut q.ptr().desk;
+    desk.overdue = true;
+    desk.bell.ring_after_others();
+}
+
+/// Others have had their turn, or have something to tell. What is put off is the caller's.
+pub(crate) fn interrupt(q: &mut Queue<'_, Vtunl>) -> Option<Msg> {
+    let mut due = std::mem::take(&mut q.ptr().desk.overdue);
+    while let Ok(news) = q.ptr().desk.news.try_recv() {
+        match news {
+            News::Ended(notice) => q.rd().putnext(notice.emit()),
+            News::Timer => due = true,
+        }
     }
+    // What is old is passed.
+    q.ptr().reader.look();
+    if due {
+        expire(q);
+    }
+    q.ptr().desk.put_off.take()
 }
 
 #[cfg(test)]

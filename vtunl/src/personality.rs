@@ -248,14 +248,10 @@ impl Module for Vtunl {
         }
     }
 
-    /// What has to be done now that others have had their turn.
     fn interrupt(q: &mut Queue<'_, Self>) {
-        control::tell_news(q);
-        q.ptr().reader.look();
-        if let Some(mp) = control::take_put_off(q) {
+        if let Some(mp) = control::interrupt(q) {
             wioctl(&mut q.wr(), mp);
         }
-        control::expire(q);
     }
 }
 

@@ -189,8 +189,8 @@ impl Tables {
         }
     }
 
-    /// Frees what every reader has passed. Whoever became a reader before the last
-    /// command has been added.
+    /// Frees what every reader has passed; each command does so first. Whoever became a
+    /// reader before the last command has been added.
     pub fn reclaim(&mut self) {
         if self.old.is_empty() {
             return;
@@ -233,6 +233,7 @@ impl Tables {
         if !row.arg.takes(arg.len()) {
             return Err(Errno::EINVAL);
         }
+        self.reclaim();
         if cmd == VTUNL_ENCAP_ADD {
             self.make_room();
         }
@@ -401,6 +402,7 @@ impl Tables {
     /// Takes out bindings whose lifetime has ended, and says so to who wants to know: at most
     /// [`EXPIRE_MOST`]. [`Tables::overdue`]: there are more.
     pub fn expire(&mut self, now: Duration) -> Option<Notice> {
+        self.reclaim();
         let due = std::iter::from_fn(|| self.lifetimes.pop_due(now));
         let due: Vec<Binding> = due.take(EXPIRE_MOST).collect();
         self.overdue = self.lifetimes.next().is_some_and(|next| next <= now);

@@ -92,7 +92,6 @@ fn what_stays_is_found_and_counted_whatever_moves() {
                 for i in 0..n {
                     let target = BASE + 1000 + i * 3;
                     if !steady.contains(&target) {
-                        t.reclaim();
                         t.command(cmd, &req(target, EXIT + 1 + i % 50, 0), T0)
                             .unwrap();
                         changes += 1;
@@ -150,7 +149,6 @@ fn a_set_of_exits_is_seen_whole_or_not_at_all() {
         });
         let mut n = 0;
         while !done.load(Ordering::Acquire) {
-            t.reclaim();
             pair(&mut t, n % 20 * 2);
             // Others take the numbers of what has gone.
             let other = req(BASE + 2, EXIT + 100 + n % 7, 0);

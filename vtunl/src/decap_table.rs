@@ -15,6 +15,7 @@
 use streams::Errno;
 
 use crate::addr_map::Replaced;
+use crate::ahead::FAR;
 use crate::prefix_map::{Key, PrefixMap, PrefixView};
 
 /// Decapsulate if the address is the inner source.
@@ -33,6 +34,7 @@ pub struct DecapView {
     sources: PrefixView,
     /// There are `sources`.
     restricted: bool,
+    far: bool,
 }
 
 impl DecapView {
@@ -45,6 +47,19 @@ impl DecapView {
                 .is_some_and(|(flags, ())| flags & u32::from(flag) != 0)
         };
         self.all || has(dst, DECAP_IF_DST) || has(src, DECAP_IF_SRC)
+    }
+
+    /// Are there so many targets that their memory is far away, and is each looked up?
+    #[inline(always)]
+    pub fn is_far(&self) -> bool {
+        self.far
+    }
+
+    /// Begins to look up both addresses, without waiting for the memory.
+    #[inline(always)]
+    pub fn fetch(&self, src: u32, dst: u32) {
+        self.targets.fetch(dst);
+        self.targets.fetch(src);
     }
 
     /// Is there a list of outer sources?
@@ -166,6 +181,7 @@ impl DecapTable {
             targets: self.targets.view(),
             sources: self.sources.view(),
             restricted: !self.sources.is_empty(),
+            far: !self.all && self.targets.len() >= FAR,
         }
     }
 

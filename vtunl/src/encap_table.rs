@@ -29,6 +29,7 @@ use crossbeam_skiplist::SkipSet;
 use streams::Errno;
 
 use crate::addr_map::{Counts, LIMIT, Replaced};
+use crate::ahead::FAR;
 pub use crate::exit_sets::MAXEXITCOUNT;
 use crate::exit_sets::{ExitSet, ExitSets, Pair};
 use crate::prefix_map::{Key, PrefixMap, PrefixView};
@@ -175,9 +176,22 @@ pub struct EncapView {
     sets: Chunks<ExitSet>,
     broadcast: Arc<SkipSet<u32>>,
     carried: Sender<Carried>,
+    far: bool,
 }
 
 impl EncapView {
+    /// Are there so many targets that their memory is far away?
+    #[inline(always)]
+    pub fn is_far(&self) -> bool {
+        self.far
+    }
+
+    /// Begins to look up a destination, without waiting for the memory.
+    #[inline(always)]
+    pub fn fetch(&self, dst: u32) {
+        self.map.fetch(dst);
+    }
+
     /// The target that serves a destination, and its exits: its own, else the longest
     /// prefix, else the default entry. Every datagram's question.
     #[inline(always)]
@@ -473,6 +487,7 @@ impl EncapTable {
             sets: self.sets.shown(),
             broadcast: self.broadcast.clone(),
             carried: self.carry.0.clone(),
+            far: self.len() >= FAR,
         }
     }
 

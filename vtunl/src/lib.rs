@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 pub mod addr_map;
+mod ahead;
 mod bury;
 pub mod client;
 mod control;

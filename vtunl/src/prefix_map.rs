@@ -9,6 +9,7 @@
 //! multiple IP addresses that need to be processed in the same manner".
 //! Differs: contiguous netmasks only.
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use streams::Errno;
@@ -83,6 +84,12 @@ impl<C: Counts> PrefixView<C> {
             None if self.lens != 0 => self.lookup_prefix(addr),
             own => own,
         }
+    }
+
+    /// Begins to look up an address of its own, without waiting for the memory.
+    #[inline(always)]
+    pub fn fetch(&self, addr: u32) {
+        black_box(self.hosts.get(addr).map(|(value, _)| value));
     }
 
     #[inline(never)]

@@ -21,6 +21,7 @@ use dlpi::prim::{
 use dlpi::state::{Answer, State, answer};
 use streams::prelude::*;
 
+use crate::ahead;
 use crate::decap::decapsulate;
 use crate::dls_user;
 use crate::encap::{SPARE, embedded, encapsulate, encapsulate_v6, overhead, overhead_v6};
@@ -52,15 +53,24 @@ pub(crate) fn wdata(q: &mut Queue<'_, Vtunl>, mp: Msg) {
         }
         return drop_it(q, mp, Why::NotUp);
     }
+    if q.ptr().reader.look().encap.is_far() {
+        return ahead::put_off(q, mp, wsrv);
+    }
     send(q, mp);
 }
 
-/// Room below again.
+/// Room below again, or enough to be looked up together.
 pub(crate) fn wsrv(q: &mut Queue<'_, Vtunl>) {
+    let far = q.ptr().reader.look().encap.is_far();
+    let mut looked = 0;
     while let Some(mp) = q.getq() {
         if !q.canputnext() {
             return q.putbq(mp);
         }
+        if far && looked == 0 {
+            looked = ahead::look(q, &mp, ahead::HEADER, |view, _, dst| view.encap.fetch(dst));
+        }
+        looked = looked.saturating_sub(1);
         send(q, mp);
     }
 }
@@ -341,15 +351,26 @@ pub(crate) fn rdata(q: &mut Queue<'_, Vtunl>, mp: Msg) {
     if q.qsize() != 0 || !q.canputnext() {
         return q.putq(mp);
     }
+    if q.ptr().reader.look().decap.is_far() {
+        return ahead::put_off(q, mp, rsrv);
+    }
     receive(q, mp);
 }
 
-/// Room above again.
+/// Room above again, or enough to be looked up together.
 pub(crate) fn rsrv(q: &mut Queue<'_, Vtunl>) {
+    let far = q.ptr().reader.look().decap.is_far();
+    let mut looked = 0;
     while let Some(mp) = q.getq() {
         if !q.canputnext() {
             return q.putbq(mp);
         }
+        if far && looked == 0 {
+            looked = ahead::look(q, &mp, ahead::INNER_HEADER, |view, src, dst| {
+                view.decap.fetch(src, dst);
+            });
+        }
+        looked = looked.saturating_sub(1);
         receive(q, mp);
     }
 }

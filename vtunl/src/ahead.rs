@@ -26,6 +26,15 @@ const TOGETHER: usize = 64;
 /// Bytes that wait at most, well below the mark at which the queue is full.
 const ENOUGH: usize = 32_768;
 
+/// Has a datagram been looked up ahead?
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ahead {
+    /// No: it came just now.
+    No,
+    /// Yes, or it need not be.
+    Done,
+}
+
 /// Where the addresses of a datagram stand.
 pub(crate) const HEADER: usize = 12;
 /// Where those of a datagram inside another stand, if neither header has options.

@@ -21,7 +21,7 @@ use dlpi::prim::{
 use dlpi::state::{Answer, State, answer};
 use streams::prelude::*;
 
-use crate::ahead;
+use crate::ahead::{self, Ahead};
 use crate::decap::decapsulate;
 use crate::dls_user;
 use crate::encap::{SPARE, embedded, encapsulate, encapsulate_v6, overhead, overhead_v6};
@@ -53,10 +53,7 @@ pub(crate) fn wdata(q: &mut Queue<'_, Vtunl>, mp: Msg) {
         }
         return drop_it(q, mp, Why::NotUp);
     }
-    if q.ptr().reader.look().encap.is_far() {
-        return ahead::put_off(q, mp, wsrv);
-    }
-    send(q, mp);
+    send(q, mp, Ahead::No);
 }
 
 /// Room below again, or enough to be looked up together.
@@ -71,15 +68,19 @@ pub(crate) fn wsrv(q: &mut Queue<'_, Vtunl>) {
             looked = ahead::look(q, &mp, ahead::HEADER, |view, _, dst| view.encap.fetch(dst));
         }
         looked = looked.saturating_sub(1);
-        send(q, mp);
+        send(q, mp, Ahead::Done);
     }
 }
 
 /// One datagram into the tunnel.
-fn send(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
+#[inline(always)]
+fn send(q: &mut Queue<'_, Vtunl>, mut mp: Msg, ahead: Ahead) {
     let v = q.ptr();
     if !v.up {
         return drop_it(q, mp, Why::NotUp);
+    }
+    if ahead == Ahead::No && v.reader.look().encap.is_far() {
+        return ahead::put_off(q, mp, wsrv);
     }
     let h = match Ipv4::of(&mut mp) {
         Ok(h) => h,
@@ -351,10 +352,7 @@ pub(crate) fn rdata(q: &mut Queue<'_, Vtunl>, mp: Msg) {
     if q.qsize() != 0 || !q.canputnext() {
         return q.putq(mp);
     }
-    if q.ptr().reader.look().decap.is_far() {
-        return ahead::put_off(q, mp, rsrv);
-    }
-    receive(q, mp);
+    receive(q, mp, Ahead::No);
 }
 
 /// Room above again, or enough to be looked up together.
@@ -371,18 +369,22 @@ pub(crate) fn rsrv(q: &mut Queue<'_, Vtunl>) {
             });
         }
         looked = looked.saturating_sub(1);
-        receive(q, mp);
+        receive(q, mp, Ahead::Done);
     }
 }
 
 /// One datagram out of the tunnel, or heard on the link.
-fn receive(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
+#[inline(always)]
+fn receive(q: &mut Queue<'_, Vtunl>, mut mp: Msg, ahead: Ahead) {
     let v = q.ptr();
     if !v.up {
         return drop_it(q, mp, Why::NotUp);
     }
     if v.role == Role::DlsUser {
         return dls_user::hear(q, mp);
+    }
+    if ahead == Ahead::No && v.reader.look().decap.is_far() {
+        return ahead::put_off(q, mp, rsrv);
     }
     let outer = match Ipv4::of(&mut mp) {
         Ok(h) => h,

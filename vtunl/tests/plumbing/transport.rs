@@ -6,6 +6,7 @@ use dlpi::prim::{self, Prim};
 use streams::prelude::*;
 use streams::{Ioctl, Sys, oflag};
 use vtunl::client::{Binding, Client, DEFAULT};
+use vtunl::decap_table::DECAP_IF_DST;
 use vtunl::encap_table::ENCAP_S;
 use vtunl::ioctl::*;
 
@@ -164,6 +165,47 @@ fn a_full_stream_below_holds_the_datagrams_in_order() {
         .map(|b| header(&b).len - 20)
         .collect();
     assert_eq!(lens, (1000..1010).collect::<Vec<u16>>());
+}
+
+/// srv(9E): what is put off keeps its order, and goes before the procedure that it came by
+/// returns to who waits. So many targets that datagrams are looked up ahead.
+#[test]
+fn among_many_targets_each_datagram_goes_in_its_order() {
+    const MANY: u32 = 17_000;
+    let w = figure_2a();
+    let host = Ipv4Addr::BROADCAST;
+    for n in 0..MANY {
+        let other = Ipv4Addr::from_bits(MH.to_bits() + n);
+        let exit = Ipv4Addr::from_bits(FA1.to_bits() + n % 3);
+        w.vtunl().encap_add(&Binding::new(other, exit)).unwrap();
+        w.vtunl().decap_add(other, host, DECAP_IF_DST).unwrap();
+    }
+    for n in [0, 1, 2, MANY - 1] {
+        let to = Ipv4Addr::from_bits(MH.to_bits() + n);
+        let exit = FA1.to_bits() + n % 3;
+        let d = datagram(CALI, to, 100, false);
+        w.down(&d);
+        let b = w.below().expect("one goes as soon as it came");
+        assert_eq!((header(&b).dst, &b[20..]), (exit, &d[..]));
+        w.up(b'd', &outer(FA1, US, &d));
+        assert_eq!(w.above().expect("one comes as soon as it came"), d);
+    }
+    w.down(&datagram(CALI, CALI, 100, false));
+    assert_eq!(w.dropped("no encapsulation for this destination"), 1);
+    w.up(b'd', &outer(FA1, US, &datagram(CALI, CALI, 100, false)));
+    assert_eq!(w.dropped("no decapsulation for these hosts"), 1);
+    // Held up below: as many as fit, which are more bytes than are looked up at once.
+    w.up(b'f', &[0]);
+    for len in 1000..1050 {
+        let to = Ipv4Addr::from_bits(MH.to_bits() + u32::from(len));
+        w.down(&datagram(CALI, to, len, false));
+        w.k.run_until_idle();
+    }
+    assert_eq!(w.below(), None);
+    w.up(b'e', &[0]);
+    w.k.run_until_idle();
+    let lens = std::iter::from_fn(|| w.below()).map(|b| header(&b).len - 20);
+    assert_eq!(lens.collect::<Vec<u16>>(), (1000..1050).collect::<Vec<_>>());
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::ill::{Dlsap, iff};
 use crate::ire::{IreKind, RTF_BLACKHOLE, RTF_REJECT};
 use crate::module::OnStack;
 use crate::stack::{NO_ILL, Stack};
-use crate::wire::{self, HEADER, IP_DF, IP_MF, IP_OFFMASK, be16, be32, is_multicast, put16, put32};
+use crate::wire::{self, HEADER, IP_DF, IP_MF, IP_OFFMASK, be16, be32, is_multicast};
 use crate::{input, multicast, resolve};
 
 /// Datagrams that may nest in tunnels through this stack before they count as a loop.
@@ -99,12 +99,7 @@ pub fn ip_output<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
 pub(crate) fn finish_header(s: &mut Stack, mp: &mut Msg, ihl: usize, src: u32, frag: u16) {
     let atomic = frag & IP_DF != 0 && frag & (IP_MF | IP_OFFMASK) == 0;
     let ident = if atomic { None } else { Some(s.next_ident()) };
-    let b = mp.rd_mut();
-    put32(b, 12, src);
-    if let Some(i) = ident {
-        put16(b, 4, i);
-    }
-    wire::fill_checksum(b, ihl);
+    wire::complete(mp.rd_mut(), ihl, src, ident);
 }
 
 impl Stack {

@@ -184,27 +184,53 @@ pub fn check(b: &[u8], have: usize) -> Result<Header, &'static str> {
     })
 }
 
-/// Takes one off the TTL and keeps the checksum right (RFC 1141: the sum rises by 0x100).
+/// Takes one off the TTL and keeps the checksum right (RFC 1141: the sum rises by 0x100). Both
+/// are in one word, and stored as one: who reads it next need not wait for two stores.
 #[inline]
 pub fn decrement_ttl(h: &mut [u8]) {
     if let Some(h) = h.first_chunk_mut::<HEADER>() {
-        h[8] = h[8].wrapping_sub(1);
-        let s = u32::from(be16(h, 10)) + 0x0100;
-        put16(h, 10, (s + (s >> 16)) as u16);
+        let word = be32(h, 8);
+        let ttl = (word >> 24).wrapping_sub(1) & 0xff;
+        let s = (word & 0xffff) + 0x0100;
+        let s = (s + (s >> 16)) & 0xffff;
+        put32(h, 8, ttl << 24 | word & 0x00ff_0000 | s);
     }
+}
+
+/// Completes a header: source, identification if it gets one, checksum. It is summed before
+/// it is written: what was just stored in parts is slow to read as a whole.
+#[inline]
+pub fn complete(h: &mut [u8], ihl: usize, src: u32, ident: Option<u16>) {
+    if ihl == HEADER
+        && let Some(h) = h.first_chunk_mut::<HEADER>()
+    {
+        let ident = match ident {
+            Some(i) => u32::from(i) << 16 | u32::from(be16(h, 6)),
+            None => be32(h, 4),
+        };
+        let words = [
+            be32(h, 0),
+            ident,
+            be32(h, 8) & 0xffff_0000,
+            src,
+            be32(h, 16),
+        ];
+        let sum = fold(words.into_iter().map(u64::from).sum());
+        put32(h, 4, ident);
+        put32(h, 8, words[2] | u32::from(!sum));
+        put32(h, 12, src);
+        return;
+    }
+    put32(h, 12, src);
+    if let Some(i) = ident {
+        put16(h, 4, i);
+    }
+    fill_checksum(h, ihl);
 }
 
 /// Computes the header checksum and stores it.
 #[inline]
 pub fn fill_checksum(h: &mut [u8], ihl: usize) {
-    if ihl == HEADER
-        && let Some(h) = h.first_chunk_mut::<HEADER>()
-    {
-        // Without options: five words, no loop.
-        put16(h, 10, 0);
-        let c = checksum(h);
-        return put16(h, 10, c);
-    }
     put16(h, 10, 0);
     if let Some(whole) = h.get(..ihl) {
         let c = checksum(whole);
@@ -292,6 +318,23 @@ mod tests {
             let h = check(&p, p.len()).expect("sound");
             assert_eq!(h.ttl, ttl);
         }
+    }
+
+    #[test]
+    fn a_header_completed_is_as_if_filled_in() {
+        // RFC 791 3.1: whatever stood in the fields before, with and without options
+        for (ihl, ident) in [(20, Some(0xfffe)), (20, None), (24, Some(7)), (24, None)] {
+            let mut p = PACKET;
+            p[0] = 0x40 | (ihl as u8 / 4);
+            let mut want = p;
+            put32(&mut want, 12, 0xc0a8_0102);
+            put16(&mut want, 4, ident.unwrap_or(0x1234));
+            fill_checksum(&mut want, ihl);
+            complete(&mut p, ihl, 0xc0a8_0102, ident);
+            assert_eq!(p, want);
+            assert!(check(&p, p.len()).is_ok_and(|h| h.src == 0xc0a8_0102));
+        }
+        complete(&mut [0; 7], 20, 1, None); // too short: nothing to do, no panic
     }
 
     #[test]

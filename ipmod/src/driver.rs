@@ -22,11 +22,18 @@ use crate::{ioctl, multicast, output};
 
 /// Write side of a /dev/ip stream.
 pub(crate) fn wput(q: &mut Queue<'_, Ip>, mp: Msg) {
+    if mp.ty() == MsgType::Data {
+        let mp = with_ttl(q, mp);
+        output::ip_output(q, mp);
+    } else {
+        control(q, mp);
+    }
+}
+
+/// The same of what is no datagram.
+#[inline(never)]
+fn control(q: &mut Queue<'_, Ip>, mp: Msg) {
     match mp.ty() {
-        MsgType::Data => {
-            let mp = with_ttl(q, mp);
-            output::ip_output(q, mp);
-        }
         MsgType::Proto | MsgType::PcProto => request(q, mp),
         MsgType::Ioctl => {
             let link = matches!(

@@ -38,6 +38,10 @@ pub enum Ip {
     Driver,
 }
 
+/// The number of the pairs of /dev/ip. That of the others is their interface's: 0 is lo0, which
+/// has no stream.
+const DRIVER: u32 = 0;
+
 /// A module or driver that lives on the stack: ip, arp, udp.
 pub trait OnStack: Module<Shared = Stack> {}
 impl<M: Module<Shared = Stack>> OnStack for M {}
@@ -59,6 +63,7 @@ impl Module for Ip {
         ill.wq = Some(q.wr().qref());
         ill.tunnel = q.driver_name() == "ip";
         let ill = q.shared().add_ill(ill);
+        q.set_number(ill);
         Ok(Ip::Module { ill })
     }
 
@@ -163,10 +168,10 @@ fn close_ill(q: &mut Queue<'_, Ip>, at: u32) -> Wait {
 
 /// Read side: from the data link, or (a driver) never.
 fn rput(q: &mut Queue<'_, Ip>, mp: Msg) {
-    match *q.ptr() {
-        Ip::Module { ill } if mp.ty() == MsgType::Data => input::ip_input(q, ill, mp, false),
-        Ip::Module { ill } => from_provider(q, ill, mp),
-        Ip::Driver => q.putnext(mp),
+    match q.number() {
+        DRIVER => q.putnext(mp),
+        ill if mp.ty() == MsgType::Data => input::ip_input(q, ill, mp, false),
+        ill => from_provider(q, ill, mp),
     }
 }
 
@@ -237,9 +242,9 @@ fn from_provider(q: &mut Queue<'_, Ip>, ill: u32, mut mp: Msg) {
 
 /// Write side.
 fn wput(q: &mut Queue<'_, Ip>, mp: Msg) {
-    match *q.ptr() {
-        Ip::Driver => driver::wput(q, mp),
-        Ip::Module { ill } => match mp.ty() {
+    match q.number() {
+        DRIVER => driver::wput(q, mp),
+        ill => match mp.ty() {
             MsgType::Ioctl | MsgType::IocData => ioctl::module_ioctl(q, ill, mp),
             _ => q.putnext(mp),
         },

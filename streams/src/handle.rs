@@ -255,6 +255,18 @@ impl<'a, M: Module> Queue<'a, M> {
     pub fn try_ptr(&mut self) -> Option<&mut M> {
         self.dom.ptr::<M>(self.idx)
     }
+    /// The module's own number for this pair, such as which interface or port it is; 0 until
+    /// it is set. It takes no checked cast as `ptr` does, for what every datagram asks.
+    #[inline]
+    pub fn number(&self) -> u32 {
+        self.dom.slot(self.idx).number
+    }
+    /// Changes the number.
+    pub fn set_number(&mut self, n: u32) {
+        for idx in [self.idx, self.idx ^ 1] {
+            self.dom.slot_mut(idx).number = n;
+        }
+    }
     /// Gives the lower queues of a multiplexor an instance (they start with none).
     pub fn set_ptr(&mut self, m: M) {
         self.dom.slot_mut(self.idx & !1).ptr = Some(Box::new(m));

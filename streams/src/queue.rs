@@ -126,6 +126,8 @@ pub(crate) struct Slot {
     pub ndeferred: u32,
     /// The stream that the queue is part of.
     pub stream: u32,
+    /// The module's own number for the pair.
+    pub number: u32,
 }
 
 const _: () = assert!(size_of::<Slot>() == 256);
@@ -156,6 +158,7 @@ impl Slot {
             nsync: 0,
             ndeferred: 0,
             stream: 0,
+            number: 0,
         }
     }
 

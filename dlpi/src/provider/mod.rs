@@ -118,6 +118,7 @@ impl Module for Dlpi {
     }
 
     fn close(q: &mut Queue<'_, Self>, _: &Close) -> Wait {
+        q.set_number(0);
         // dlpi(7P): an implicit unbind and detach.
         if let Some(me) = q.try_ptr() {
             me.set_state(State::Unattached);
@@ -150,19 +151,26 @@ impl Module for Dlpi {
 
 /// The write side's put procedure.
 fn wput(q: &mut Queue<'_, Dlpi>, mp: Msg) {
-    if mp.ty() == MsgType::Data {
-        output::bare(q, mp);
-    } else {
-        control(q, mp);
+    match mp.ty() {
+        MsgType::Data => output::bare(q, mp),
+        MsgType::Proto if Prim::number_of(mp.rd()) == Some(DL_UNITDATA_REQ) => {
+            output::unitdata(q, mp);
+        }
+        _ => {
+            // Whatever it changes: meanwhile M_DATA asks for the state.
+            q.set_number(0);
+            control(q, mp);
+            output::aim(q);
+        }
     }
 }
 
-/// The same of what is no bare frame.
+/// The same of what is no datagram.
 #[inline(never)]
 fn control(q: &mut Queue<'_, Dlpi>, mp: Msg) {
     match mp.ty() {
         MsgType::Proto | MsgType::PcProto => match Prim::number_of(mp.rd()) {
-            Some(DL_UNITDATA_REQ) => output::unitdata(q, mp),
+            Some(DL_UNITDATA_REQ) => output::unitdata(q, mp), // as M_PCPROTO
             Some(number @ (DL_XID_REQ | DL_XID_RES | DL_TEST_REQ | DL_TEST_RES)) => {
                 llc::request(q, number, mp);
             }

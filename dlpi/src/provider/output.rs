@@ -62,17 +62,35 @@ pub(super) fn header_for(q: &mut Queue<'_, Dlpi>, dest: &[u8]) -> Option<Header>
 /// M_DATA: a whole frame, if the stream asked for that.
 #[inline]
 pub(super) fn bare(q: &mut Queue<'_, Dlpi>, mp: Msg) {
-    let (d, links) = q.both();
+    let Some(at) = q.number().checked_sub(1) else {
+        return later(q, mp);
+    };
+    if let Some(mp) = transmit(q, at as usize, mp) {
+        wait(q, mp);
+    }
+}
+
+/// One that cannot go at once.
+#[cold]
+fn later(q: &mut Queue<'_, Dlpi>, mp: Msg) {
+    let d = q.ptr();
     match d.port {
         Some(at) if d.bare && !d.waiting => {
-            let offered = links.offer(at, &mp);
-            if let Some(mp) = settle(q, at, mp, offered) {
+            if let Some(mp) = transmit(q, at, mp) {
                 wait(q, mp);
             }
         }
         Some(_) if d.bare => q.putq(mp),
         _ => q.discard(mp, "M_DATA on a stream that is neither raw nor fast"),
     }
+}
+
+/// Sets the number of the pair by its state: the port, counted from 1, to which M_DATA goes at
+/// once; else 0.
+pub(super) fn aim(q: &mut Queue<'_, Dlpi>) {
+    let d = q.ptr();
+    let at = d.port.filter(|_| d.bare && !d.waiting);
+    q.set_number(at.map_or(0, |at| at as u32 + 1));
 }
 
 /// DL_UNITDATA_REQ.
@@ -327,6 +345,7 @@ fn transmit_watched(q: &mut Queue<'_, Dlpi>, at: usize, mp: Msg) -> Option<Msg> 
 fn wait(q: &mut Queue<'_, Dlpi>, mp: Msg) {
     q.noenable(); // the timeout runs the service procedure, not the next putq
     q.putbq(mp);
+    q.set_number(0);
     if !std::mem::replace(&mut q.ptr().waiting, true) {
         q.qtimeout(AGAIN, RETRY);
     }
@@ -356,4 +375,5 @@ pub(super) fn resume(q: &mut Queue<'_, Dlpi>) {
         }
     }
     q.ptr().waiting = false;
+    aim(q);
 }

@@ -323,6 +323,7 @@ fn unplex(dom: &mut Domain, head: u32, flush: bool) {
         s.ops = ops;
         s.name = ops.info.name;
         s.modslot = crate::queue::NONE;
+        s.number = 0;
         s.flag &= !flag::QENAB;
         dom.enclose(idx, ops.perimeter, crate::queue::NONE);
     }

@@ -278,7 +278,7 @@ impl Port {
 }
 
 /// Sends a whole frame. Gives it back if the link has no room now.
-#[inline]
+#[inline(always)]
 fn transmit(q: &mut Queue<'_, Dlpi>, at: usize, mp: Msg) -> Option<Msg> {
     let offered = q.shared().offer(at, &mp);
     settle(q, at, mp, offered)

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   sender    write(/dev/ip) ─► route ─► ip0 ─ vtunl ─ /dev/ip ─► null       each one timed
-//!   changer   ioctl(/dev/vtunl) one after another                           the same lock
+//!   changer   ioctl(/dev/vtunl) one after another                           no lock in common
 //! ```
 //!
 //! `cargo bench -p vtunl-tests --bench stall`. With and without a changer in turn; medians of
@@ -125,10 +125,28 @@ fn main() {
         let exit = Ipv4Addr::from(u32::from(ip("10.5.0.1")) + n % 64);
         vt.encap_add(&Binding::new(target(n), exit)).expect("added");
     };
-    let start = Instant::now();
-    (0..TARGETS).for_each(fill);
-    let each = start.elapsed().as_nanos() as f64 / f64::from(TARGETS);
-    println!("{TARGETS} targets by ioctl: {each:.0} ns each");
+    let each = |n: u32, f: &dyn Fn(u32)| {
+        let start = Instant::now();
+        (0..n).for_each(f);
+        start.elapsed().as_nanos() as f64 / f64::from(n)
+    };
+    // As many as there are, or some all over the table, are taken away and put back.
+    let turn = |targets: u32| {
+        let (n, step) = (targets.min(20_000), targets / targets.min(20_000));
+        let (mut rem, mut add) = (f64::MAX, f64::MAX);
+        for _ in 0..if targets < 20_000 { 50 } else { 5 } {
+            let none = Ipv4Addr::BROADCAST;
+            rem = rem.min(each(n, &|i| {
+                vt.encap_rem(target(i * step), none, None).expect("removed");
+            }));
+            add = add.min(each(n, &|i| fill(i * step)));
+        }
+        println!("by ioctl, among {targets:>7} targets: add {add:.0} ns, remove {rem:.0} ns");
+    };
+    (0..1000).for_each(fill);
+    turn(1000);
+    (1000..TARGETS).for_each(fill);
+    turn(TARGETS);
     let raw = p.open("/dev/ip", oflag::O_RDWR).expect("open");
     let bind = tpi::bind_protocol(tpi::T_BIND_REQ, &[], 255).to_vec();
     p.putmsg(raw, Some(&bind), None, false).expect("bind");

@@ -134,6 +134,12 @@ impl DecapTable {
         }
     }
 
+    /// See [`crate::ordered_map::OrderedMap::tidy`].
+    pub fn tidy(&mut self) {
+        self.targets.tidy();
+        self.sources.tidy();
+    }
+
     /// All targets with their flags.
     pub fn iter(&self) -> impl Iterator<Item = (Key, u16)> {
         self.iter_from(0)

@@ -337,6 +337,11 @@ impl EncapTable {
         }
     }
 
+    /// See [`crate::ordered_map::OrderedMap::tidy`].
+    pub fn tidy(&mut self) {
+        self.map.tidy();
+    }
+
     /// All targets, single addresses first, then prefixes, each in order of the addresses.
     pub fn iter(&self) -> impl Iterator<Item = (Key, Hit)> {
         self.iter_from(0)

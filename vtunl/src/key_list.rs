@@ -4,15 +4,22 @@
 //!   lowest  [  10.0.0.1 |  10.1.4.0 |  172.16.0.9 ]     one word a chunk, searched
 //!               │            │             │
 //!   chunks  [ .., .. ]  [ .., .., .. ]  [ .., .. ]      a hundred addresses or so each
+//!               ▲ sorted, a thousand at once
+//!   late    [ +10.9.0.1 | -10.0.0.7 | .. ]              what has changed since
 //! ```
 //!
 //! An address costs four bytes, and one sixth more for room. Coming and going moves what
-//! is behind it in its chunk; the number of an address is found by adding up chunks.
+//! is behind it in its chunk; the number of an address is found by adding up chunks. What
+//! comes and goes is only noted, and put in its place when there is much of it or somebody
+//! looks: a change by itself would wait for memory that is far away.
 //!
 //! Spec: the paper, Table 3 (VTUNL_ENCAP_GET, VTUNL_DECAP_GET).
 
 /// Addresses in a chunk at most.
 const MOST: usize = 128;
+
+/// Changes that are made at once.
+const LATE: usize = 1024;
 
 /// Where a key is in a chunk, or would be. A chunk is a few cache lines that are fetched at
 /// once, where a binary search waits for one after the other.
@@ -29,6 +36,8 @@ fn search(chunk: &[u32], key: u32) -> Result<usize, usize> {
 pub struct KeyList {
     lowest: Vec<u32>,
     chunks: Vec<Vec<u32>>,
+    /// Key, number of the change, and whether the key came or went, in one word each.
+    late: Vec<u64>,
 }
 
 impl KeyList {
@@ -39,6 +48,44 @@ impl KeyList {
 
     /// Puts a key in, unless it is there.
     pub fn insert(&mut self, key: u32) {
+        self.change(key, true);
+    }
+
+    /// Takes a key out, if it is there.
+    pub fn remove(&mut self, key: u32) {
+        self.change(key, false);
+    }
+
+    fn change(&mut self, key: u32, comes: bool) {
+        if self.late.len() == LATE {
+            self.tidy();
+        }
+        let number = self.late.len() as u64;
+        self.late
+            .push(u64::from(key) << 32 | number << 1 | u64::from(comes));
+    }
+
+    /// Makes the changes that were only noted.
+    pub fn tidy(&mut self) {
+        let mut late = std::mem::take(&mut self.late);
+        late.sort_unstable();
+        // Of each key the last change counts.
+        let last = late.chunk_by(|a, b| a >> 32 == b >> 32);
+        for change in last.filter_map(<[u64]>::last) {
+            let key = (change >> 32) as u32;
+            if change & 1 == 1 {
+                self.put_in(key);
+            } else {
+                self.take_out(key);
+            }
+        }
+        late.clear();
+        if !self.chunks.is_empty() {
+            self.late = late;
+        }
+    }
+
+    fn put_in(&mut self, key: u32) {
         let at = self.chunk(key);
         let Some(c) = self.chunks.get_mut(at) else {
             self.lowest.push(key);
@@ -65,8 +112,7 @@ impl KeyList {
         self.chunks.insert(at + 1, upper);
     }
 
-    /// Takes a key out, if it is there.
-    pub fn remove(&mut self, key: u32) {
+    fn take_out(&mut self, key: u32) {
         let at = self.chunk(key);
         let Some(c) = self.chunks.get_mut(at) else {
             return;
@@ -95,7 +141,7 @@ impl KeyList {
         self.chunks.remove(at);
         self.lowest.remove(at);
         if self.chunks.is_empty() {
-            *self = KeyList::default();
+            (self.lowest, self.chunks) = Default::default();
         }
     }
 
@@ -109,8 +155,19 @@ impl KeyList {
         self.drop_chunk(at + 1);
     }
 
-    /// The keys in order, the first `skip` left out.
+    /// The keys in order, the first `skip` left out. Takes long if the list is not tidy.
     pub fn iter_from(&self, skip: usize) -> impl Iterator<Item = u32> {
+        let tidied = (!self.late.is_empty()).then(|| {
+            let mut all = self.clone();
+            all.tidy();
+            all.tidy_from(skip).collect::<Vec<u32>>()
+        });
+        let tidy = tidied.is_none().then(|| self.tidy_from(skip));
+        let others = tidied.into_iter().flatten();
+        others.chain(tidy.into_iter().flatten())
+    }
+
+    fn tidy_from(&self, skip: usize) -> impl Iterator<Item = u32> {
         let mut left = skip;
         let whole = |c: &&Vec<u32>| {
             let skipped = left >= c.len();
@@ -127,7 +184,10 @@ impl KeyList {
     /// Bytes of memory in use.
     pub fn bytes(&self) -> usize {
         let keys: usize = self.chunks.iter().map(Vec::capacity).sum();
-        keys * 4 + self.lowest.capacity() * 4 + self.chunks.capacity() * size_of::<Vec<u32>>()
+        keys * 4
+            + self.late.capacity() * 8
+            + self.lowest.capacity() * 4
+            + self.chunks.capacity() * size_of::<Vec<u32>>()
     }
 }
 
@@ -142,11 +202,12 @@ mod tests {
         /// A sorted set, whatever comes and goes, and every number of keys skipped.
         #[test]
         fn it_is_a_sorted_set(
-            ops in prop::collection::vec((any::<bool>(), 0u32..40, 1u32..5), 1..40), skip in 0usize..9000,
+            ops in prop::collection::vec((any::<bool>(), 0u32..40, 1u32..5, any::<bool>()), 1..40),
+            skip in 0usize..9000,
         ) {
             let mut l = KeyList::default();
             let mut model = BTreeSet::new();
-            for (add, block, step) in ops {
+            for (add, block, step, tidy) in ops {
                 for i in 0..300u32 {
                     let k = block * 400 + i * step;
                     if add {
@@ -156,6 +217,9 @@ mod tests {
                         l.remove(k);
                         model.remove(&k);
                     }
+                }
+                if tidy {
+                    l.tidy();
                 }
                 prop_assert!(l.iter_from(0).eq(model.iter().copied()));
                 prop_assert!(l.iter_from(skip).eq(model.iter().copied().skip(skip)));
@@ -168,8 +232,10 @@ mod tests {
     fn addresses_that_come_in_order_fill_their_chunks() {
         let mut l = KeyList::default();
         (0..100_000).for_each(|k| l.insert(k));
+        l.tidy();
         assert!(l.bytes() < 100_000 * 5, "{} bytes", l.bytes());
         (0..100_000).for_each(|k| l.remove(k));
+        l.tidy();
         assert_eq!(l.bytes(), 0);
     }
 }

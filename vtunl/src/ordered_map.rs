@@ -57,6 +57,11 @@ impl<C: Counts> OrderedMap<C> {
         old
     }
 
+    /// Puts the keys in order, so that the entries can be had without delay.
+    pub fn tidy(&mut self) {
+        self.keys.tidy();
+    }
+
     /// The entries by key, the first `skip` left out.
     pub fn iter_from(&self, skip: usize) -> impl Iterator<Item = (u32, u32)> {
         let keys = self.keys.iter_from(skip);

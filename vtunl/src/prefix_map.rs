@@ -208,6 +208,12 @@ impl<C: Counts> PrefixMap<C> {
         self.lens = lens;
     }
 
+    /// See [`OrderedMap::tidy`].
+    pub fn tidy(&mut self) {
+        self.hosts.tidy();
+        self.prefixes.iter_mut().for_each(OrderedMap::tidy);
+    }
+
     /// All entries, single addresses first, then the longest prefixes, by address.
     pub fn iter(&self) -> impl Iterator<Item = (Key, u32)> {
         self.iter_from(0)

@@ -237,9 +237,19 @@ impl Tables {
         if cmd == VTUNL_ENCAP_ADD {
             self.make_room();
         }
+        if row.arg == Arg::Buffer {
+            self.tidy();
+        }
         let answer = self.run(cmd, arg, now);
         self.publish();
         answer
+    }
+
+    /// Puts all in order that is about to be dumped.
+    fn tidy(&mut self) {
+        self.encap.tidy();
+        self.exits.tidy();
+        self.decap.tidy();
     }
 
     fn run(&mut self, cmd: i32, arg: &[u8], now: Duration) -> Result<Vec<u8>, Errno> {

@@ -438,6 +438,11 @@ impl ExitTable {
         self.freed.push(id);
     }
 
+    /// See [`OrderedMap::tidy`].
+    pub fn tidy(&mut self) {
+        self.by_addr.tidy();
+    }
+
     /// All exits, in the order of their addresses.
     pub fn iter(&self) -> impl Iterator<Item = (ExitId, &TExit)> {
         self.iter_from(0)

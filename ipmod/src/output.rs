@@ -213,24 +213,30 @@ fn discarded<M: OnStack>(q: &mut Queue<'_, M>, mp: Msg, why: &'static str) {
 }
 
 /// As DL_UNITDATA_REQ, to a link whose addresses say nothing and that has no fast path.
-#[cold]
+#[inline(never)]
 fn unresolved<M: OnStack>(q: &mut Queue<'_, M>, out: u32, mp: Msg) {
-    let to = q.shared().ill(out).map(|ill| {
-        let mut none = Dlsap::new();
-        none.resize(ill.info.phys_len() as usize, 0);
-        ill.dlsap(&none, dlpi::prim::SAP_IP as u16)
+    let to = q.shared().ill(out).and_then(|ill| {
+        let none = Dlsap::from_elem(0, ill.info.phys_len() as usize);
+        Some((ill.wq?, ill.dlsap(&none, dlpi::prim::SAP_IP as u16)))
     });
-    send_unitdata(q, out, &to.unwrap_or_default(), mp);
+    match to {
+        Some((wq, dlsap)) => unitdata(q, wq, &dlsap, mp),
+        None => q.discard(mp, "the interface is gone"),
+    }
 }
 
-/// As DL_UNITDATA_REQ, to a link without a fast path or a neighbour without a header.
+/// As DL_UNITDATA_REQ, to a neighbour without a header.
 pub(crate) fn send_unitdata<M: OnStack>(q: &mut Queue<'_, M>, out: u32, dlsap: &[u8], mp: Msg) {
     if out == NO_ILL {
         return q.discard(mp, "the interface is gone");
     }
-    let Some(wq) = q.shared().ill(out).and_then(|i| i.wq) else {
-        return q.discard(mp, "the interface is gone");
-    };
+    match q.shared().ill(out).and_then(|i| i.wq) {
+        Some(wq) => unitdata(q, wq, dlsap, mp),
+        None => q.discard(mp, "the interface is gone"),
+    }
+}
+
+fn unitdata<M: OnStack>(q: &mut Queue<'_, M>, wq: QRef, dlsap: &[u8], mp: Msg) {
     let mut req = q.alloc(0, fast::UNITDATA_REQ_SIZE + dlsap.len());
     if !fast::put_unitdata_req(&mut req, dlsap) {
         return q.discard(mp, "no room for a primitive");

@@ -235,6 +235,7 @@ impl Port {
 }
 
 /// Gives a frame to every stream that it is for.
+#[inline]
 pub(super) fn deliver(q: &mut Queue<'_, Dlpi>, at: usize, mut mp: Msg, who: To) {
     let Some(p) = q.shared().port(at) else {
         return q.discard(mp, "not attached");

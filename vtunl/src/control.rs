@@ -363,8 +363,10 @@ pub(crate) fn interrupt(q: &mut Queue<'_, Vtunl>) -> Option<Msg> {
             News::Timer => due = true,
         }
     }
-    // What is old is passed.
-    q.ptr().reader.look();
+    // What is old is passed, and freed if this was the last one to pass it.
+    let v = q.ptr();
+    v.reader.look();
+    v.desk.control.with(false, |state| state.tables.reclaim());
     if due {
         expire(q);
     }

@@ -8,8 +8,9 @@
 //!         │    DLPI, provider.rs             ▲    provider.rs               │
 //!       vtunl  encap.rs ▼ ▲ decap.rs       vtunl  dls_user.rs, encap.rs   vtunl  ioctl.rs
 //!         │    TPI, transport.rs             ▲    DLPI                   (driver)
-//!      /dev/ip (driver)                   /dev/le                        tables.rs
-//!                 \______________________________│__________________________/
+//!      /dev/ip (driver)                   /dev/le                        control.rs
+//!                 │                              │                          │
+//!                 └── look, without waiting ─────┴──► view.rs ◄── change ── tables.rs
 //!                   encap_table.rs ─► exit_sets.rs ─► texit_table.rs   decap_table.rs   one of each
 //! ```
 //!

@@ -11,8 +11,8 @@
 //!
 //! One type is registered as the driver `/dev/vtunl` and as the module `vtunl`; all instances
 //! share the tables (`control.rs`). The drivers are in one domain, the modules, which have
-//! the datagrams, in another, so that neither waits for the other. A module becomes what is under (a) or (b) by
-//! VTUNL_SETCONF_TRANSPORT or VTUNL_SETCONF_DLSUSER.
+//! the datagrams, in another, so that neither waits for the other. A module becomes what is
+//! under (a) or (b) by VTUNL_SETCONF_TRANSPORT or VTUNL_SETCONF_DLSUSER.
 //!
 //! Spec: the paper, sections 2 and 3, Figure 2, Table 2.
 //! Kept: global ioctls work on any instance that is directly under the head; behind another

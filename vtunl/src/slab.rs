@@ -1,7 +1,7 @@
 //! Things that stay where they are as long as they are used, each under a number.
 //!
 //! ```text
-//!   chunks  [ 0 .. 63 ] [ 64 .. 4159 ] [ 4160 .. ]          none is ever moved: who looks
+//!   chunks  [ 0 .. 63 ] [ 64 .. 1087 ] [ 1088 .. ]          none is ever moved: who looks
 //!              │ free                                       has the chunks, and the list of
 //!   free    [ 7, 300 ]                                      them anew when there is one more
 //! ```
@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Things in the first chunk.
 const FIRST: u32 = 64;
 /// Things in each other chunk.
-const CHUNK: u32 = 4096;
+const CHUNK: u32 = 1024;
 
 /// The things as they are looked at.
 #[derive(Debug)]

@@ -94,14 +94,7 @@ impl Default for Tables {
     fn default() -> Tables {
         let (encap, exits, decap) = <(EncapTable, ExitTable, DecapTable)>::default();
         let (policy, stats) = (Policy::default(), Arc::<Stats>::default());
-        let view = View {
-            encap: encap.view(),
-            exits: exits.view(),
-            decap: decap.view(),
-            policy,
-            debug: 0,
-            stats: stats.clone(),
-        };
+        let view = View::of(&encap, &exits, &decap, policy, 0, &stats);
         Tables {
             encap,
             exits,
@@ -147,7 +140,8 @@ impl Tables {
 
     /// Is there so much that is old that readers without a datagram should pass it?
     pub fn is_lagging(&self) -> bool {
-        self.old.len() > LAG
+        let large = |(_, old): &(u64, Old)| matches!(old, Old::Memory(_, entries) if *entries > 0);
+        self.old.len() > LAG || self.old.iter().any(large)
     }
 
     /// Shows what has changed, and keeps what is old from now on.
@@ -174,14 +168,9 @@ impl Tables {
         self.stats.exits.set(self.exits.len() as u64);
         self.stats.decapsulated_from.set(self.decap.len() as u64);
         if changed || !old.is_empty() {
-            let view = changed.then(|| View {
-                encap: self.encap.view(),
-                exits: self.exits.view(),
-                decap: self.decap.view(),
-                policy: self.policy,
-                debug: self.debug,
-                stats: self.stats.clone(),
-            });
+            let (encap, exits, decap) = (&self.encap, &self.exits, &self.decap);
+            let view = || View::of(encap, exits, decap, self.policy, self.debug, &self.stats);
+            let view = changed.then(view);
             let (version, before) = self.feed.publish(view);
             let before = before.map(|view| Old::Memory(Box::new(view), 0));
             self.old

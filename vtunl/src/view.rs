@@ -23,10 +23,10 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use arc_swap::ArcSwap;
 
-use crate::decap_table::DecapView;
+use crate::decap_table::{DecapTable, DecapView};
 use crate::encap::Policy;
-use crate::encap_table::EncapView;
-use crate::texit_table::ExitView;
+use crate::encap_table::{EncapTable, EncapView};
+use crate::texit_table::{ExitTable, ExitView};
 use crate::why::Stats;
 
 /// The tables and all else that decides on a datagram.
@@ -44,6 +44,27 @@ pub struct View {
     pub debug: u8,
     /// Counters.
     pub stats: Arc<Stats>,
+}
+
+impl View {
+    /// What these tables show, with policy and debug level.
+    pub(crate) fn of(
+        encap: &EncapTable,
+        exits: &ExitTable,
+        decap: &DecapTable,
+        policy: Policy,
+        debug: u8,
+        stats: &Arc<Stats>,
+    ) -> View {
+        View {
+            encap: encap.view(),
+            exits: exits.view(),
+            decap: decap.view(),
+            policy,
+            debug,
+            stats: stats.clone(),
+        }
+    }
 }
 
 /// Where the current view is had from.

@@ -22,7 +22,7 @@ use dlpi::state::{Answer, State, answer};
 use streams::prelude::*;
 
 use crate::ahead::{self, Ahead};
-use crate::decap::decapsulate;
+use crate::decap::{self, decapsulate};
 use crate::dls_user;
 use crate::encap::{SPARE, embedded, encapsulate, encapsulate_v6, overhead, overhead_v6};
 use crate::encap_table::{ENCAP_M, MAXEXITCOUNT};
@@ -386,10 +386,24 @@ fn receive(q: &mut Queue<'_, Vtunl>, mut mp: Msg, ahead: Ahead) {
     if ahead == Ahead::No && v.reader.look().decap.is_far() {
         return ahead::put_off(q, mp, rsrv);
     }
+    let view = v.reader.look();
+    if view.debug < 3 && decap::plain(&mut mp, &view.decap) {
+        view.stats.decapsulated.add(1);
+        v.decapsulated += 1;
+        let fast = v.fast;
+        return if fast { q.putnext(mp) } else { deliver(q, mp) };
+    }
+    receive_with_care(q, mp);
+}
+
+/// The same where a rule has something to say, or another encapsulation comes.
+#[inline(never)]
+fn receive_with_care(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
     let outer = match Ipv4::of(&mut mp) {
         Ok(h) => h,
         Err(why) => return drop_it(q, mp, why),
     };
+    let v = q.ptr();
     let view = v.reader.look();
     match decapsulate(&mut mp, &outer, &view.decap, &view.exits, &view.stats) {
         Ok(inner) => {

@@ -199,15 +199,15 @@ impl Ends {
     #[track_caller]
     pub fn flow(&mut self, kind: &str, count: u32) {
         let (py, far) = (format!("{LIBRARY}/flow.py"), self.kind.far);
-        self.guest.ok("rm -f /tmp/in");
+        self.guest.ok("rm -f /run/in");
         self.guest.ok(&format!(
-            "python3 {py} {kind}-in {far} 5001 >/tmp/in 2>&1 &"
+            "python3 {py} {kind}-in {far} 5001 >/run/in 2>&1 &"
         ));
         self.guest
-            .ok("for i in {1..600}; do grep -q listening /tmp/in && break; sleep 0.1; done");
+            .ok("for i in {1..600}; do grep -q listening /run/in && break; sleep 0.1; done");
         let (ok, sent) = self.here(&format!("python3 {py} {kind}-out {far} 5001 {count}"));
         assert!(ok, "{kind}: {sent}");
-        let came = self.guest.ok("wait; cat /tmp/in");
+        let came = self.guest.ok("wait; cat /run/in");
         let drops = self.shell.ok("show drops");
         assert!(
             came.contains(sent.trim()),

@@ -39,6 +39,8 @@ struct Member {
     bell: Doorbell,
     news: Sender<News>,
     passed: Passed,
+    /// A control stream: it may wait.
+    driver: bool,
     /// It wants to be told, by VTUNL_NOTIFY.
     marked: bool,
 }
@@ -166,9 +168,10 @@ impl State {
             let m = self.members.swap_remove(at);
             self.tables.remove_reader(&m.passed);
         }
-        // Somebody else sets the timer.
+        // Somebody else sets the timer, one without datagrams if there is any.
+        let driver = self.members.iter().find(|m| m.driver);
         if self.timer.take_if(|(who, _)| *who == q).is_some()
-            && let Some(heir) = self.members.first()
+            && let Some(heir) = driver.or(self.members.first())
         {
             let _ = heir.news.send(News::Timer); // it may be about to go, too
             heir.bell.ring();
@@ -228,7 +231,7 @@ impl State {
 }
 
 /// A new instance comes to the tables.
-pub(crate) fn come(q: &mut Queue<'_, Vtunl>) -> (Desk, Reader) {
+pub(crate) fn come(q: &mut Queue<'_, Vtunl>, role: Role) -> (Desk, Reader) {
     let control = q.shared().control.clone();
     let rq = q.rd();
     let (send, news) = unbounded();
@@ -238,6 +241,7 @@ pub(crate) fn come(q: &mut Queue<'_, Vtunl>) -> (Desk, Reader) {
         bell: bell.clone(),
         news: send,
         passed: passed.clone(),
+        driver: role == Role::Driver,
         marked: false,
     }));
     let reader = Reader::new(control.feed.clone(), passed);

@@ -201,7 +201,7 @@ impl Module for Vtunl {
         } else {
             Role::Driver
         };
-        let (desk, reader) = control::come(q);
+        let (desk, reader) = control::come(q, role);
         Ok(Vtunl::new(role, desk, reader))
     }
 

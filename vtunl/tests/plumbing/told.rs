@@ -120,6 +120,7 @@ fn a_lifetime_ends_and_the_marked_stream_is_told() {
             .unwrap();
     let c = Client::new(&w.p, fd);
     c.notify(true).unwrap();
+    w.vtunl().notify(true).unwrap(); // in the other domain
     c.encap_add(&Binding {
         lifetime: 60,
         ..Binding::new(MH, FA1)
@@ -137,17 +138,18 @@ fn a_lifetime_ends_and_the_marked_stream_is_told() {
     );
     w.k.advance(Duration::from_secs(1));
     assert_eq!((c.encap_ok(MH), c.encap_ok(CALI)), (Ok(false), Ok(true)));
-    let got =
-        w.p.getpmsg(fd, 512, 0, Which::Hipri(true))
-            .expect("M_PCPROTO");
-    let n = Notice::parse(&got.ctl.unwrap()).expect("a notice");
-    assert_eq!(
-        (n.number, n.expired.len(), n.expired[0].key.addr),
-        (1, 1, MH.to_bits())
-    );
+    let told = |fd| {
+        let got = w.p.getpmsg(fd, 512, 0, Which::Hipri(true));
+        let ctl = got.expect("M_PCPROTO").ctl.unwrap();
+        let n = Notice::parse(&ctl).expect("a notice");
+        (n.number, n.expired.len(), n.expired[0].key.addr)
+    };
+    assert_eq!(told(fd), (1, 1, MH.to_bits()));
+    assert_eq!(told(w.fd), (1, 1, MH.to_bits()));
     // The instance that set the timer goes: another one takes it over.
     w.p.close(fd).unwrap();
     w.k.advance(Duration::from_secs(30));
+    assert_eq!(told(w.fd), (2, 1, CALI.to_bits()));
     assert_eq!(w.vtunl().encap_ok(CALI), Ok(false));
     let _ = Signal::SIGPOLL;
 }

@@ -393,7 +393,8 @@ impl Kernel {
             .write()
             .add_mod::<M>(M::INFO.name, State::Default)
     }
-    /// A module with a start value for what its instances share.
+    /// A module with a start value for what its instances share. With a driver of the same
+    /// type that was given one, too, it shares nothing, not even a domain.
     ///
     /// # Errors
     /// As [`Kernel::add_drv`].

@@ -603,4 +603,45 @@ mod tests {
         drop(p);
         assert_eq!(env.strong_count(), 0);
     }
+
+    /// Counts its instances in what they share.
+    struct Own;
+
+    impl crate::module::Module for Own {
+        type Shared = u32;
+        const INFO: crate::ModuleInfo = crate::ModuleInfo::named(0x6f77, "own");
+        const PERIMETER: crate::Perimeter = crate::Perimeter::MTSAFE;
+        const READ: crate::QInit<Self> = crate::QInit::put(|q, mp| q.putnext(mp));
+        const WRITE: crate::QInit<Self> = crate::QInit::put(|q, mp| q.freemsg(mp));
+        fn open(q: &mut crate::Queue<'_, Self>, _: &mut crate::Open) -> Result<Self, Errno> {
+            *q.shared() += 1;
+            Ok(Own)
+        }
+        fn kstats(n: &mut u32, name: &'static str) -> Vec<crate::kstat::Kstat> {
+            vec![crate::kstat::Kstat::new(name, *n, name, "misc")]
+        }
+    }
+
+    /// add_drv(1M), modinfo(1M): one binary is busy with either; what its driver and its module
+    /// share is theirs together, or each one's own if each was given a start value.
+    #[test]
+    fn a_driver_and_a_module_share_unless_each_has_a_start_value() {
+        for (own, counts) in [(false, vec![12]), (true, vec![11, 21])] {
+            let k = Kernel::with_config(Config::test()).expect("a kernel");
+            crate::register(&k).expect("names");
+            k.add_drv_with::<Own>("own", 10).expect("a driver");
+            match own {
+                true => k.add_mod_with::<Own>("own", 20).expect("a module"),
+                false => k.add_mod::<Own>().expect("a module"),
+            }
+            let p = k.process(Cred::ROOT);
+            p.open("/dev/own", 2).expect("the driver");
+            let other = p.open("/dev/echo", 2).expect("another");
+            p.push(other, "own").expect("the module");
+            let found = k.kstats().chain.into_iter().filter(|s| s.module == "own");
+            assert_eq!(found.map(|s| s.instance).collect::<Vec<_>>(), counts);
+            let rows = k.modinfo().into_iter().filter(|r| r.name == "own");
+            assert_eq!(rows.map(|r| r.opens).collect::<Vec<_>>(), [2, 2]);
+        }
+    }
 }

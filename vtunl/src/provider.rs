@@ -393,18 +393,11 @@ fn receive(q: &mut Queue<'_, Vtunl>, mut mp: Msg, ahead: Ahead) {
         let fast = v.fast;
         return if fast { q.putnext(mp) } else { deliver(q, mp) };
     }
-    receive_with_care(q, mp);
-}
-
-/// The same where a rule has something to say, or another encapsulation comes.
-#[inline(never)]
-fn receive_with_care(q: &mut Queue<'_, Vtunl>, mut mp: Msg) {
+    // Where a rule has something to say, or another encapsulation comes.
     let outer = match Ipv4::of(&mut mp) {
         Ok(h) => h,
         Err(why) => return drop_it(q, mp, why),
     };
-    let v = q.ptr();
-    let view = v.reader.look();
     match decapsulate(&mut mp, &outer, &view.decap, &view.exits, &view.stats) {
         Ok(inner) => {
             view.stats.decapsulated.add(1);

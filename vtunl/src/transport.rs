@@ -10,6 +10,7 @@
 //! Kept: one subscriber for each encapsulating protocol, EBUSY for a second.
 //! Differs: answers to nothing that was asked are freed, as Solaris's tun does.
 
+use ipmod::tpi::{O_T_BIND_REQ, T_BIND_ACK, T_ERROR_ACK, T_OK_ACK, T_UNBIND_REQ, Tli};
 use streams::prelude::*;
 
 use crate::header::{IPPROTO_ENCAP, IPPROTO_GRE, IPPROTO_IPV6, IPPROTO_MINIMAL};
@@ -18,16 +19,6 @@ use crate::personality::{Asked, Role, Vtunl, addr, finish};
 use crate::provider;
 use crate::soft_state;
 
-/// T_BIND_REQ as Solaris 2.5 has it (O_T_BIND_REQ later).
-pub const T_BIND_REQ: u32 = 6;
-/// T_UNBIND_REQ.
-pub const T_UNBIND_REQ: u32 = 7;
-/// T_BIND_ACK.
-pub const T_BIND_ACK: u32 = 17;
-/// T_ERROR_ACK.
-pub const T_ERROR_ACK: u32 = 18;
-/// T_OK_ACK.
-pub const T_OK_ACK: u32 = 19;
 /// State: not bound.
 pub const TS_UNBND: u32 = 0;
 /// State: waiting for the answer to a bind.
@@ -36,8 +27,6 @@ pub const TS_WACK_BREQ: u32 = 1;
 pub const TS_WACK_UREQ: u32 = 2;
 /// State: bound.
 pub const TS_IDLE: u32 = 3;
-const TBADADDR: u32 = 1;
-const TSYSERR: u32 = 8;
 
 /// Words of a TPI primitive, then further bytes.
 fn tpi(words: &[u32], rest: &[u8]) -> Msg {
@@ -81,9 +70,9 @@ pub(crate) fn configure(q: &mut Queue<'_, Vtunl>, req: &Req) -> Result<Wait, Err
     v.address = a;
     v.mask = 0;
     v.below = TS_WACK_BREQ;
-    v.ask(Asked::TBind, T_BIND_REQ);
-    // ip_bind: no address; the protocol follows and is not counted.
-    q.wr().putnext(tpi(&[T_BIND_REQ, 0, 16, 0], &[protocol]));
+    v.ask(Asked::TBind, O_T_BIND_REQ);
+    // T_BIND_REQ as Solaris 2.5 has it. ip_bind: no address; the protocol follows and is not counted.
+    q.wr().putnext(tpi(&[O_T_BIND_REQ, 0, 16, 0], &[protocol]));
     Ok(Wait::Again)
 }
 
@@ -143,9 +132,9 @@ pub(crate) fn answer(q: &mut Queue<'_, Vtunl>, mp: Msg) {
 
 /// What a T_ERROR_ACK is to the user (Solaris's tun).
 fn error(tli: u32, unix: u32) -> Errno {
-    match tli {
-        TSYSERR if unix != 0 => Errno::from_number(unix as i32),
-        TBADADDR => Errno::EADDRNOTAVAIL,
+    match Tli(tli) {
+        Tli::SYSERR if unix != 0 => Errno::from_number(unix as i32),
+        Tli::BADADDR => Errno::EADDRNOTAVAIL,
         _ => Errno::EINVAL,
     }
 }

@@ -100,8 +100,6 @@ pub struct ExitSets {
     by_hash: AddrMap,
     sets: Slab<ExitSet>,
     held: Vec<Held>,
-    /// Sets that no target has any more, but a datagram may still look at.
-    freed: Vec<u32>,
 }
 
 impl ExitSets {
@@ -178,7 +176,7 @@ impl ExitSets {
                 at = held.next;
             }
         }
-        self.freed.push(id);
+        self.sets.free(id);
     }
 
     /// Sets in use.
@@ -205,13 +203,12 @@ impl ExitSets {
         self.sets.make_room();
     }
 
-    /// The sets that no target has any more since this was last asked. Their numbers are to
-    /// be given back when nobody looks at them.
+    /// See [`Slab::take_freed`].
     pub fn take_freed(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.freed)
+        self.sets.take_freed()
     }
 
-    /// Nobody looks at the set any more.
+    /// See [`Slab::give_back`].
     pub fn give_back(&mut self, id: u32) {
         self.sets.give_back(id);
     }

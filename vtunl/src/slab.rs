@@ -45,6 +45,8 @@ impl<T> Chunks<T> {
 pub struct Slab<T> {
     shown: Chunks<T>,
     free: Vec<u32>,
+    /// Numbers whose things are no longer used, but may still be looked at.
+    freed: Vec<u32>,
     /// The first number that was never given.
     next: u32,
     changed: bool,
@@ -55,6 +57,7 @@ impl<T> Default for Slab<T> {
         Slab {
             shown: Chunks(Arc::default()),
             free: Vec::new(),
+            freed: Vec::new(),
             next: 0,
             changed: false,
         }
@@ -98,6 +101,17 @@ impl<T: Default> Slab<T> {
         let id = Some(self.next).filter(|id| *id < most)?;
         self.next += 1;
         Some(id)
+    }
+
+    /// The thing with this number is no longer used.
+    pub fn free(&mut self, id: u32) {
+        self.freed.push(id);
+    }
+
+    /// The numbers freed since this was last asked. They are to be given back when nobody
+    /// looks at their things.
+    pub fn take_freed(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.freed)
     }
 
     /// Nobody looks at the thing with this number any more: it may be given again.

@@ -368,8 +368,6 @@ pub struct ExitTable {
     exits: Slab<TExit>,
     /// Targets that use each.
     refs: Vec<u32>,
-    /// Exits that no target uses any more, but a datagram may still look at.
-    freed: Vec<ExitId>,
 }
 
 impl ExitTable {
@@ -435,7 +433,7 @@ impl ExitTable {
         if let Some(addr) = self.at(id).map(TExit::addr) {
             self.by_addr.remove(addr);
         }
-        self.freed.push(id);
+        self.exits.free(id);
     }
 
     /// See [`OrderedMap::tidy`].
@@ -464,13 +462,12 @@ impl ExitTable {
         self.exits.make_room();
     }
 
-    /// The exits that no target uses any more since this was last asked. Their numbers are to
-    /// be given back when nobody looks at them.
+    /// See [`Slab::take_freed`].
     pub fn take_freed(&mut self) -> Vec<ExitId> {
-        std::mem::take(&mut self.freed)
+        self.exits.take_freed()
     }
 
-    /// Nobody looks at the exit any more.
+    /// See [`Slab::give_back`].
     pub fn give_back(&mut self, id: ExitId) {
         self.exits.give_back(id);
     }

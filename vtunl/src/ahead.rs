@@ -48,14 +48,32 @@ pub(crate) fn put_off(q: &mut Queue<'_, Vtunl>, mp: Msg, srv: fn(&mut Queue<'_, 
     }
 }
 
-/// Begins to look up this datagram and those that wait behind it, by the addresses at an
-/// offset: source and destination. Says how many there are.
-pub(crate) fn look(
+/// The service procedure of a side: passes on what waits as long as there is room. `far`: it is
+/// looked up ahead, by the addresses that stand at this offset.
+#[inline(always)]
+pub(crate) fn serve(
     q: &mut Queue<'_, Vtunl>,
-    first: &Msg,
+    far: bool,
     at: usize,
     fetch: fn(&View, u32, u32),
-) -> usize {
+    pass: impl Fn(&mut Queue<'_, Vtunl>, Msg),
+) {
+    let mut looked = 0;
+    while let Some(mp) = q.getq() {
+        if !q.canputnext() {
+            return q.putbq(mp);
+        }
+        if far && looked == 0 {
+            looked = look(q, &mp, at, fetch);
+        }
+        looked = looked.saturating_sub(1);
+        pass(q, mp);
+    }
+}
+
+/// Begins to look up this datagram and those that wait behind it, by the addresses at an
+/// offset: source and destination. Says how many there are.
+fn look(q: &mut Queue<'_, Vtunl>, first: &Msg, at: usize, fetch: fn(&View, u32, u32)) -> usize {
     let mut addresses = [(0, 0); TOGETHER];
     let waiting = std::iter::once(first).chain(q.messages());
     let mut n = 0;

@@ -35,6 +35,7 @@ use crate::soft_state::{
     inner_mtu, may_answer,
 };
 use crate::texit_table::{EXIT_DEAD, EXIT_HOST_UNREACH, EXIT_TTL_EXCEEDED, ExitId};
+use crate::view::View;
 use crate::why::Why;
 
 /// The largest datagram that an outer header fits around.
@@ -59,17 +60,10 @@ pub(crate) fn wdata(q: &mut Queue<'_, Vtunl>, mp: Msg) {
 /// Room below again, or enough to be looked up together.
 pub(crate) fn wsrv(q: &mut Queue<'_, Vtunl>) {
     let far = q.ptr().reader.look().encap.is_far();
-    let mut looked = 0;
-    while let Some(mp) = q.getq() {
-        if !q.canputnext() {
-            return q.putbq(mp);
-        }
-        if far && looked == 0 {
-            looked = ahead::look(q, &mp, ahead::HEADER, |view, _, dst| view.encap.fetch(dst));
-        }
-        looked = looked.saturating_sub(1);
+    let fetch = |view: &View, _, dst| view.encap.fetch(dst);
+    ahead::serve(q, far, ahead::HEADER, fetch, |q, mp| {
         send(q, mp, Ahead::Done);
-    }
+    });
 }
 
 /// One datagram into the tunnel.
@@ -358,19 +352,10 @@ pub(crate) fn rdata(q: &mut Queue<'_, Vtunl>, mp: Msg) {
 /// Room above again, or enough to be looked up together.
 pub(crate) fn rsrv(q: &mut Queue<'_, Vtunl>) {
     let far = q.ptr().reader.look().decap.is_far();
-    let mut looked = 0;
-    while let Some(mp) = q.getq() {
-        if !q.canputnext() {
-            return q.putbq(mp);
-        }
-        if far && looked == 0 {
-            looked = ahead::look(q, &mp, ahead::INNER_HEADER, |view, src, dst| {
-                view.decap.fetch(src, dst);
-            });
-        }
-        looked = looked.saturating_sub(1);
+    let fetch = |view: &View, src, dst| view.decap.fetch(src, dst);
+    ahead::serve(q, far, ahead::INNER_HEADER, fetch, |q, mp| {
         receive(q, mp, Ahead::Done);
-    }
+    });
 }
 
 /// One datagram out of the tunnel, or heard on the link.

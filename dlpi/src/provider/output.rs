@@ -257,12 +257,17 @@ impl Port {
         match self.link.send(frame) {
             Ok(()) => {
                 self.count_sent(frame);
-                self.stats.opackets += 1;
-                self.stats.obytes += frame.len() as u64;
-                Offered::Sent
+                self.sent(frame)
             }
             Err(e) => self.refused(&e),
         }
+    }
+
+    #[inline]
+    fn sent(&mut self, frame: &[u8]) -> Offered {
+        self.stats.opackets += 1;
+        self.stats.obytes += frame.len() as u64;
+        Offered::Sent
     }
 
     #[cold]
@@ -313,9 +318,7 @@ fn transmit_watched(q: &mut Queue<'_, Dlpi>, at: usize, mp: Msg) -> Option<Msg> 
     };
     let offered = if ours {
         // It doesn't leave this host: le(7D) receives what is for itself.
-        port.stats.opackets += 1;
-        port.stats.obytes += frame.len() as u64;
-        Offered::Sent
+        port.sent(&frame)
     } else {
         port.send(&frame)
     };

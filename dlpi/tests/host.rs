@@ -22,7 +22,7 @@ use dlpi::link::tun::{Tun, TunOptions};
 use dlpi::link::{Link, Medium};
 use dlpi::prim::{DL_PROMISC_PHYS, DlErrno, Prim, SAP_ARP, SAP_IP, note};
 use dlpi::{Links, client};
-use namespace::{inside, ip};
+use namespace::{inside, ip, veth};
 use streams::{Cred, Kernel};
 
 fn device(
@@ -163,9 +163,7 @@ fn what_the_host_makes_of_an_interface_is_told() {
     if !inside("what_the_host_makes_of_an_interface_is_told") {
         return;
     }
-    ip("link add v0 type veth peer name v1");
-    ip("link set v0 up");
-    ip("link set v1 up");
+    veth("v0", "v1");
     let k = Kernel::new().expect("a kernel");
     let p = k.process(Cred::ROOT);
     device(&k, "tun", |_| Ok(Box::new(Tun::open("emu5")?)));
@@ -202,9 +200,7 @@ fn a_packet_socket_that_nobody_reads_counts_what_it_loses() {
     if !inside("a_packet_socket_that_nobody_reads_counts_what_it_loses") {
         return;
     }
-    ip("link add v0 type veth peer name v1");
-    ip("link set v0 up");
-    ip("link set v1 up");
+    veth("v0", "v1");
     let (mut a, b) = (
         Packet::open("v0").expect("a socket"),
         Packet::open("v1").expect("a socket"),
@@ -305,9 +301,7 @@ fn two_packet_sockets_talk_over_a_veth_pair() {
     if !inside("two_packet_sockets_talk_over_a_veth_pair") {
         return;
     }
-    ip("link add v0 type veth peer name v1");
-    ip("link set v0 up");
-    ip("link set v1 up");
+    veth("v0", "v1");
     let k = Kernel::new().expect("a kernel");
     let p = k.process(Cred::ROOT);
     device(&k, "eth", |ppa| {

@@ -125,12 +125,7 @@ fn outside(who: As, medium: &str, name: &str) -> Result<(), Failed> {
         linux.ok("ip addr add 192.0.2.1/24 dev e1");
         linux.ok("ip link set e0 up");
         linux.ok("ip link set e1 up");
-        // The end that was up first follows when the kernel gets to it (linkwatch); what is
-        // sent there before is dropped, and not counted.
-        let end = Instant::now() + PATIENCE;
-        while !linux.ok("ip link show e0").contains("state UP") {
-            assert!(Instant::now() < end, "e0 has no carrier");
-        }
+        linux.until_carrier("e0");
         // The kernel is on e0 as well: it would send what is for us back, and answer ARP.
         linux.ok("sysctl -qw net.ipv4.conf.e0.forwarding=0 net.ipv4.conf.e0.arp_ignore=8");
         // What would be left to hardware is done.

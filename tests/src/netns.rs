@@ -154,10 +154,22 @@ impl Lab {
             }
             host.ok(&format!("ip link set {end} up"));
         }
+        a.until_carrier(a_end);
+        b.until_carrier(b_end);
     }
 }
 
 impl Host {
+    /// Waits until an interface that was set up carries frames. The end of a veth pair that
+    /// was up first follows when the kernel gets to it (linkwatch): what is sent there before
+    /// is dropped, and counted nowhere.
+    pub fn until_carrier(&self, end: &str) {
+        let patience = Instant::now() + PATIENCE;
+        while !self.ok(&format!("ip link show {end}")).contains("state UP") {
+            assert!(Instant::now() < patience, "{end} has no carrier");
+        }
+    }
+
     /// The process whose namespaces these are.
     pub fn pid(&self) -> u32 {
         self.pid

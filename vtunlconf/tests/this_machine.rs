@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 
 use dlpi::link::Link;
 use dlpi::link::tun::{Tun, TunOptions};
-use namespace::{inside, ip};
+use namespace::{inside, ip, veth};
 
 /// What the shell prints when it runs these commands.
 fn shell(script: &str, stdin: impl Into<Stdio>) -> String {
@@ -77,9 +77,7 @@ fn a_packet_socket_reaches_the_other_end_of_a_veth() {
     if !inside("a_packet_socket_reaches_the_other_end_of_a_veth") {
         return;
     }
-    ip("link add v0 type veth peer name v1");
-    ip("link set v0 up");
-    ip("link set v1 up");
+    veth("v0", "v1");
     ip("addr add 10.9.7.1/24 dev v1");
     let said = shell(
         "plumb le0 live v0; ifconfig le0 10.9.7.2 netmask 255.255.255.0 up; ping 10.9.7.1",

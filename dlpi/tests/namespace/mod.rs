@@ -9,6 +9,7 @@
 //! Spec: unshare(1), user_namespaces(7), network_namespaces(7).
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// In the environment of a test that is inside.
 const INSIDE: &str = "TEST_INSIDE_NAMESPACE";
@@ -51,4 +52,26 @@ pub fn ip(args: &str) {
         .status()
         .expect("ip");
     assert!(done.success(), "ip {args}");
+}
+
+/// A veth pair, both ends up and carrying frames.
+///
+/// The end that was up first follows when the kernel gets to it (linkwatch): what is sent
+/// there before is dropped, and counted nowhere.
+pub fn veth(a: &str, b: &str) {
+    ip(&format!("link add {a} type veth peer name {b}"));
+    for end in [a, b] {
+        ip(&format!("link set {end} up"));
+    }
+    let patience = Instant::now() + Duration::from_secs(60);
+    for end in [a, b] {
+        while !carries(end) {
+            assert!(Instant::now() < patience, "{end} has no carrier");
+        }
+    }
+}
+
+fn carries(end: &str) -> bool {
+    let shown = Command::new("ip").args(["link", "show", end]).output();
+    String::from_utf8_lossy(&shown.expect("ip").stdout).contains("state UP")
 }

@@ -14,7 +14,6 @@
 //!
 //! Differs: Solaris locks queues and syncqs one by one; here the lock is the domain's.
 
-use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
@@ -26,6 +25,7 @@ use rustc_hash::FxHashMap;
 use crate::kernel::Env;
 use crate::message::{Msg, Pool};
 use crate::perimeter::{Inner, Perimeter};
+use crate::private::Private;
 use crate::queue::{NONE, QRef, Slot, flag};
 use crate::registry::Entry;
 use crate::sched::Timer;
@@ -36,15 +36,12 @@ const PAGE: u32 = 8;
 /// Bytes of stack that nested put procedures may use before messages are deferred.
 const STACK: usize = 256 * 1024;
 
-/// What is private to an instance, or shared by all: whose it is says a checked cast.
-pub(crate) type State = Box<dyn Any + Send>;
-
 /// The plain data of a domain. Whoever holds `&mut Domain` is alone in it.
 pub struct Domain {
     pages: Vec<Option<Box<[Slot; PAGE as usize]>>>,
     /// What the instances of a module share, by the number of the pair that the module has
     /// for itself; beside the pages, so that both can be had at once.
-    shared: Vec<Option<State>>,
+    shared: Vec<Option<Private>>,
     /// Free pairs, by their even number.
     free: Vec<u32>,
     /// The address below which the stack counts as deep.
@@ -417,35 +414,35 @@ impl Domain {
 
     /// The typed private data of a pair.
     #[inline]
-    pub(crate) fn ptr<T: Any>(&mut self, idx: u32) -> Option<&mut T> {
-        self.slot_mut(idx & !1).ptr.as_mut()?.downcast_mut()
+    pub(crate) fn ptr<T: 'static>(&mut self, idx: u32) -> Option<&mut T> {
+        self.slot_mut(idx & !1).ptr.as_mut()?.get()
     }
 
     /// What the instances of a queue's module share.
     #[inline]
-    pub(crate) fn shared<T: Any>(&mut self, idx: u32) -> Option<&mut T> {
+    pub(crate) fn shared<T: 'static>(&mut self, idx: u32) -> Option<&mut T> {
         let at = self.slot(idx).modslot;
-        self.shared_at(at)?.downcast_mut()
+        self.shared_at(at)?.get()
     }
 
     /// Both at once.
     #[inline]
-    pub(crate) fn both<T: Any, S: Any>(&mut self, idx: u32) -> Option<(&mut T, &mut S)> {
+    pub(crate) fn both<T: 'static, S: 'static>(&mut self, idx: u32) -> Option<(&mut T, &mut S)> {
         let page = self.pages.get_mut((idx / PAGE) as usize)?.as_mut()?;
         let at = page[(idx % PAGE) as usize].modslot;
         let pair = &mut page[((idx & !1) % PAGE) as usize];
         let shared = self.shared.get_mut((at / 2) as usize)?.as_mut()?;
-        Some((pair.ptr.as_mut()?.downcast_mut()?, shared.downcast_mut()?))
+        Some((pair.ptr.as_mut()?.get()?, shared.get()?))
     }
 
     /// What the module shares whose own pair this is.
     #[inline]
-    pub(crate) fn shared_at(&mut self, modslot: u32) -> Option<&mut State> {
+    pub(crate) fn shared_at(&mut self, modslot: u32) -> Option<&mut Private> {
         self.shared.get_mut((modslot / 2) as usize)?.as_mut()
     }
 
     /// Keeps what a module shares.
-    pub(crate) fn share(&mut self, modslot: u32, state: State) {
+    pub(crate) fn share(&mut self, modslot: u32, state: Private) {
         let at = (modslot / 2) as usize;
         if self.shared.len() <= at {
             self.shared.resize_with(at + 1, || None);

@@ -12,6 +12,7 @@ use crate::errno::Errno;
 use crate::intr::Doorbell;
 use crate::message::{Cred, Ctl, FLUSHBAND, FLUSHR, FLUSHW, Msg, MsgType};
 use crate::module::Module;
+use crate::private::Private;
 use crate::queue::{Flush, NONE, QRef, flag};
 use crate::sched::{TimeoutId, Timer};
 
@@ -269,7 +270,7 @@ impl<'a, M: Module> Queue<'a, M> {
     }
     /// Gives the lower queues of a multiplexor an instance (they start with none).
     pub fn set_ptr(&mut self, m: M) {
-        self.dom.slot_mut(self.idx & !1).ptr = Some(Box::new(m));
+        self.dom.slot_mut(self.idx & !1).ptr = Some(Box::new(Private::new(m)));
     }
     /// What all instances share.
     #[inline]

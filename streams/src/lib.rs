@@ -46,6 +46,7 @@ mod module;
 mod names;
 mod perimeter;
 mod pipe;
+mod private;
 mod process;
 mod putnext;
 mod queue;

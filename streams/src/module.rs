@@ -5,7 +5,6 @@
 //! Differs: qprocson and qprocsoff are the framework's: procedures run from the return of
 //! `open` until `close` has ended; qwait(9F) is [`Wait::Again`].
 
-use std::any::Any;
 use std::marker::PhantomData;
 
 use crate::domain::Domain;
@@ -14,6 +13,7 @@ use crate::handle::Queue;
 use crate::kstat::Kstat;
 use crate::message::{Cred, INFPSZ, Msg};
 use crate::perimeter::Perimeter;
+use crate::private::Private;
 use crate::queue::{PutFn, SrvFn};
 
 /// module_info(9S): identity and limits of a module's queues.
@@ -209,7 +209,7 @@ pub trait Module: Sized + Send + 'static {
 }
 
 /// An open that makes an instance.
-pub(crate) type OpenFn = fn(&mut Domain, u32, &mut Open) -> Result<Box<dyn Any + Send>, Errno>;
+pub(crate) type OpenFn = fn(&mut Domain, u32, &mut Open) -> Result<Box<Private>, Errno>;
 
 /// The functions of a module with their types taken away, as the framework calls them.
 pub(crate) struct Ops {
@@ -228,8 +228,8 @@ pub(crate) struct Ops {
     pub bufcall: fn(&mut Domain, u32, u64),
     pub interrupt: fn(&mut Domain, u32),
     pub writer: fn(&mut Domain, u32, Msg, u32),
-    pub shared: fn() -> Box<dyn Any + Send>,
-    pub kstats: fn(&mut (dyn Any + Send), &'static str) -> Vec<Kstat>,
+    pub shared: fn() -> Private,
+    pub kstats: fn(&mut Private, &'static str) -> Vec<Kstat>,
     /// All instances are in one domain: there is shared state, or a perimeter over all.
     pub one_domain: bool,
 }
@@ -313,7 +313,7 @@ impl<M: Module> Table<M> {
         },
         open: |dom, idx, how| {
             let m = M::open(&mut Queue::new(dom, idx), how)?;
-            Ok(Box::new(m))
+            Ok(Box::new(Private::new(m)))
         },
         opened: |dom, idx| M::opened(&mut Queue::new(dom, idx)),
         reopen: |dom, idx, how| M::reopen(&mut Queue::new(dom, idx), how),
@@ -322,8 +322,8 @@ impl<M: Module> Table<M> {
         bufcall: |dom, idx, tag| M::bufcall(&mut Queue::new(dom, idx), tag),
         interrupt: |dom, idx| M::interrupt(&mut Queue::new(dom, idx)),
         writer: |dom, idx, mp, tag| M::writer(&mut Queue::new(dom, idx), mp, tag),
-        shared: || Box::new(M::Shared::default()),
-        kstats: |shared, name| match shared.downcast_mut::<M::Shared>() {
+        shared: || Private::new(M::Shared::default()),
+        kstats: |shared, name| match shared.get::<M::Shared>() {
             Some(s) => M::kstats(s, name),
             None => Vec::new(),
         },
@@ -355,7 +355,7 @@ pub(crate) static NO_OPS: Ops = Ops {
     bufcall: |_, _, _| {},
     interrupt: |_, _| {},
     writer: |dom, idx, mp, _| dom.discard(idx, mp, "no such queue"),
-    shared: || Box::new(()),
+    shared: || Private::new(()),
     kstats: |_, _| Vec::new(),
     one_domain: false,
 };

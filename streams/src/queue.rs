@@ -13,13 +13,13 @@
 //! Kept: counting, water marks, who is enabled when (the reference's 6.3 and 6.4).
 //! Differs: a message on a queue is named by its position, not by its address.
 
-use std::any::Any;
 use std::collections::VecDeque;
 
 use crate::domain::Domain;
 use crate::message::Msg;
 use crate::module::Ops;
 use crate::perimeter::Waiting;
+use crate::private::Private;
 
 /// A put procedure as the framework calls it.
 pub(crate) type PutFn = fn(&mut Domain, u32, Msg);
@@ -107,10 +107,10 @@ pub(crate) struct Slot {
     pub ops: &'static Ops,
     /// The name it was registered under (`mi_idname`).
     pub name: &'static str,
-    pub ptr: Option<Box<dyn Any + Send>>,
+    pub ptr: Option<Box<Private>>,
     pub srvp: Option<SrvFn>,
     /// The head's own state while a multiplexor owns `ptr` (STPLEX).
-    pub linked_head: Option<Box<dyn Any + Send>>,
+    pub linked_head: Option<Box<Private>>,
 
     pub list: VecDeque<Msg>,
     pub count: usize,

@@ -10,7 +10,7 @@
 //! Spec: add_drv(1M), rem_drv(1M), modinfo(1M), modload(1M).
 
 use crate::sync::atomic::{AtomicU32, Ordering};
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use crate::errno::Errno;
 use crate::kernel::Env;
 use crate::kstat::Kstat;
 use crate::module::{Module, Ops, ops};
+use crate::private::Private;
 use crate::queue::NONE;
 
 /// A registered module type under one name: what its streams are made from.
@@ -39,7 +40,7 @@ struct Home {
     /// Of the module or driver that it was made for.
     name: &'static str,
     /// The start value of the shared state, until the first open takes it.
-    start: Mutex<Option<Box<dyn Any + Send>>>,
+    start: Mutex<Option<Private>>,
     /// Where all instances live, if they must live together.
     cell: Mutex<Option<Arc<DomainCell>>>,
     modslot: AtomicU32,
@@ -50,7 +51,7 @@ impl Home {
         Arc::new(Home {
             ty: TypeId::of::<M::Shared>(),
             name,
-            start: Mutex::new(start.map(|s| Box::new(s) as Box<dyn Any + Send>)),
+            start: Mutex::new(start.map(Private::new)),
             cell: Mutex::new(None),
             modslot: AtomicU32::new(NONE),
         })
@@ -71,7 +72,7 @@ impl Entry {
             return Vec::new();
         };
         cell.with(|dom| match dom.shared_at(at) {
-            Some(shared) => (self.ops.kstats)(&mut **shared, self.home.name),
+            Some(shared) => (self.ops.kstats)(shared, self.home.name),
             None => Vec::new(),
         })
     }

@@ -44,6 +44,7 @@ use crate::errno::Errno;
 use crate::file::Stream;
 use crate::message::{INFPSZ, MsgType};
 use crate::module::{ModuleInfo, NO_OPS, Ops};
+use crate::private::Private;
 use crate::process::Caller;
 use crate::queue::flag;
 
@@ -170,9 +171,9 @@ impl Domain {
         let s = self.slot_mut(head & !1);
         // While linked the multiplexor owns q_ptr; the head's state waits aside.
         if let Some(p) = s.linked_head.as_mut() {
-            return p.downcast_mut();
+            return p.get();
         }
-        s.ptr.as_mut()?.downcast_mut()
+        s.ptr.as_mut()?.get()
     }
 
     /// Wakes everybody who sleeps on a head.
@@ -207,7 +208,7 @@ impl Domain {
             s.maxpsz = maxpsz;
             s.flag |= flag::QHEAD;
         }
-        self.slot_mut(even).ptr = Some(Box::new(Head::new(is_pipe)));
+        self.slot_mut(even).ptr = Some(Box::new(Private::new(Head::new(is_pipe))));
         even
     }
 

@@ -19,7 +19,7 @@
 //!          gives all pieces the data of the first.
 
 use streams::Msg;
-use streams::message::MSGFORWARDED;
+use streams::message::{MSGFORWARDED, MSGTUNNELS};
 
 use crate::wire::{HEADER, IP_DF, IP_MF, IP_OFFMASK, be16, fill_checksum, put16};
 
@@ -69,7 +69,7 @@ pub fn fragment(mp: Msg, mtu: usize, mut emit: impl FnMut(Msg)) -> Result<(), Ms
         let mut piece = Msg::with_headroom(HEADROOM, header.len() + n);
         piece.set_ty(mp.ty());
         piece.set_band(mp.band());
-        piece.set_flag(mp.flag() & MSGFORWARDED);
+        piece.set_flag(mp.flag() & (MSGFORWARDED | MSGTUNNELS));
         let b = &mut piece.room_mut()[..header.len() + n];
         b[..header.len()].copy_from_slice(header);
         put16(b, 2, (header.len() + n) as u16);

@@ -10,6 +10,7 @@
 //! Differs: the identification of an atomic datagram (DF, no fragment) is left as it is.
 
 use dlpi::prim::fast;
+use streams::message::{MSGTUNNEL, MSGTUNNELS};
 use streams::prelude::*;
 
 use crate::forward::{in_pieces, leads_out};
@@ -21,8 +22,8 @@ use crate::stack::{NO_ILL, Stack};
 use crate::wire::{self, HEADER, IP_DF, IP_MF, IP_OFFMASK, be16, be32, is_multicast};
 use crate::{input, multicast, resolve};
 
-/// Datagrams that may nest in tunnels through this stack before they count as a loop.
-const NESTED: u32 = 4;
+/// Tunnels through this stack that a datagram may go into before they count as a loop.
+const NESTED: u16 = 4;
 
 /// Sends a complete datagram of this host: header first, total length set.
 pub fn ip_output<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
@@ -95,7 +96,7 @@ pub fn ip_output<M: OnStack>(q: &mut Queue<'_, M>, mut mp: Msg) {
 }
 
 /// Source, identification, checksum.
-#[inline]
+#[inline(always)]
 pub(crate) fn finish_header(s: &mut Stack, mp: &mut Msg, ihl: usize, src: u32, frag: u16) {
     let atomic = frag & IP_DF != 0 && frag & (IP_MF | IP_OFFMASK) == 0;
     let ident = if atomic { None } else { Some(s.next_ident()) };
@@ -123,8 +124,6 @@ impl Stack {
 pub(crate) enum Way {
     /// As it is now, down this stream.
     Down(QRef),
-    /// The same, into a tunnel through this very IP: counted as inside until it is through.
-    Tunnel(QRef),
     /// Back inside: lo0.
     Inside,
     /// The neighbour's header isn't known.
@@ -161,11 +160,11 @@ impl Stack {
         if !ill.tunnel {
             return Way::Down(wq);
         }
-        if self.nested >= NESTED {
+        if mp.flag() & MSGTUNNELS >= NESTED * MSGTUNNEL {
             return Way::No("tunnels nested too deep");
         }
-        self.nested += 1;
-        Way::Tunnel(wq)
+        mp.set_flag(mp.flag() + MSGTUNNEL);
+        Way::Down(wq)
     }
 }
 
@@ -181,10 +180,6 @@ pub fn send<M: OnStack>(q: &mut Queue<'_, M>, out: u32, next: u32, mut mp: Msg) 
 pub(crate) fn go<M: OnStack>(q: &mut Queue<'_, M>, way: Way, out: u32, next: u32, mp: Msg) {
     match way {
         Way::Down(wq) => down(q, wq, mp),
-        Way::Tunnel(wq) => {
-            down(q, wq, mp);
-            q.shared().nested -= 1;
-        }
         Way::Inside => input::ip_input(q, 0, mp, false),
         Way::Resolve => resolve::resolve(q, out, next, mp),
         Way::Unitdata => unresolved(q, out, mp),

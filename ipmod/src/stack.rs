@@ -154,8 +154,6 @@ pub struct Stack {
     pub reassembly: Reassembly,
     /// Bounds ICMP errors.
     pub icmp_limit: RateLimit,
-    /// Tunnels entered on this stack of calls.
-    pub nested: u32,
     /// Path MTUs that routers have told.
     pub path_mtu: PathMtus,
     /// Destinations looked up lately, each while the table has this generation.
@@ -182,7 +180,6 @@ impl Default for Stack {
             ident: 1,
             reassembly: Reassembly::default(),
             icmp_limit: RateLimit::default(),
-            nested: 0,
             path_mtu: PathMtus::default(),
             cache: Box::new([(u64::MAX, 0, 0); CACHED]),
             tcp: crate::tcp_engine::Engine::default(),

@@ -157,6 +157,7 @@ fn send_all(q: &mut Queue<'_, Vtunl>, mp: Msg, h: &Ipv4) {
             let mut front = q.alloc(FRONT, 0);
             front.set_tag(one.tag());
             front.set_band(one.band());
+            front.set_flag(one.flag());
             front.set_cont(Some(one));
             one = front;
         }

@@ -127,6 +127,11 @@ pub const MSGNOTMARKNEXT: u16 = 0x20;
 
 /// `b_flag`, ours: IP forwards this datagram; it arrived from a link.
 pub const MSGFORWARDED: u16 = 0x0100;
+/// `b_flag`, ours: the tunnels that this datagram has gone into on its way through IP, a number
+/// of three bits; each counts [`MSGTUNNEL`].
+pub const MSGTUNNELS: u16 = 0x0e00;
+/// One tunnel in [`MSGTUNNELS`].
+pub const MSGTUNNEL: u16 = 0x0200;
 
 /// M_FLUSH byte 0: flush read queues.
 pub const FLUSHR: u8 = 1;

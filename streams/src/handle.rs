@@ -257,7 +257,7 @@ impl<'a, M: Module> Queue<'a, M> {
         self.dom.ptr::<M>(self.idx)
     }
     /// The module's own number for this pair, such as which interface or port it is; 0 until
-    /// it is set. It takes no checked cast as `ptr` does, for what every datagram asks.
+    /// it is set. It is had by one access where `ptr` takes three, for what every datagram asks.
     #[inline]
     pub fn number(&self) -> u32 {
         self.dom.slot(self.idx).number

@@ -73,7 +73,8 @@ fn send(q: &mut Queue<'_, Vtunl>, mut mp: Msg, ahead: Ahead) {
     if !v.up {
         return drop_it(q, mp, Why::NotUp);
     }
-    if ahead == Ahead::No && v.reader.look().encap.is_far() {
+    let view = v.reader.look();
+    if ahead == Ahead::No && view.encap.is_far() {
         return ahead::put_off(q, mp, wsrv);
     }
     let h = match Ipv4::of(&mut mp) {
@@ -81,7 +82,6 @@ fn send(q: &mut Queue<'_, Vtunl>, mut mp: Msg, ahead: Ahead) {
         Err(why) if mp.rd().first().is_some_and(|b| b >> 4 == 6) => return send_v6(q, mp, why),
         Err(why) => return drop_it(q, mp, why),
     };
-    let view = v.reader.look();
     let Some((target, hit)) = view.encap.serve(h.dst) else {
         return drop_it(q, mp, Why::NoTarget);
     };
@@ -369,10 +369,10 @@ fn receive(q: &mut Queue<'_, Vtunl>, mut mp: Msg, ahead: Ahead) {
     if v.role == Role::DlsUser {
         return dls_user::hear(q, mp);
     }
-    if ahead == Ahead::No && v.reader.look().decap.is_far() {
+    let view = v.reader.look();
+    if ahead == Ahead::No && view.decap.is_far() {
         return ahead::put_off(q, mp, rsrv);
     }
-    let view = v.reader.look();
     if view.debug < 3 && decap::plain(&mut mp, &view.decap) {
         view.stats.decapsulated.add(1);
         v.decapsulated += 1;

@@ -71,7 +71,8 @@ pub(crate) fn configure(q: &mut Queue<'_, Vtunl>, req: &Req) -> Result<Wait, Err
     v.mask = 0;
     v.below = TS_WACK_BREQ;
     v.ask(Asked::TBind, O_T_BIND_REQ);
-    // T_BIND_REQ as Solaris 2.5 has it. ip_bind: no address; the protocol follows and is not counted.
+    // T_BIND_REQ as Solaris 2.5 has it. ip_bind: no address; the protocol follows and is not
+    // counted.
     q.wr().putnext(tpi(&[O_T_BIND_REQ, 0, 16, 0], &[protocol]));
     Ok(Wait::Again)
 }
